@@ -1,0 +1,127 @@
+//! How an attempt to run ended, and whose fault it was.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How the first process of an instance ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this status.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// The kernel ended it because the instance had reached its memory limit.
+    OutOfMemory,
+    /// The platform ended it.
+    Reclaimed,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(9) => f.write_str("signal: killed"),
+            Self::Signal(signal) => write!(f, "signal: {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory"),
+            Self::Reclaimed => f.write_str("reclaimed by the platform"),
+        }
+    }
+}
+
+/// An error that function code reported, in its own words.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionError {
+    /// The type that came beside the body, if the contract has such a thing.
+    pub kind: Option<String>,
+    /// The body exactly as the function sent it.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FunctionError").field("kind", &self.kind).field("bytes", &self.body.len()).finish()
+    }
+}
+
+/// Why a call was refused before anything ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ThrottleReason {
+    /// The function's reserved concurrency is used up (or zero).
+    FunctionConcurrency,
+    /// The tenant's concurrency is used up.
+    TenantConcurrency,
+    /// The node has no memory left and no idle instance to evict.
+    NodeCapacity,
+}
+
+/// Whether an instance was there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// The instance was started for this call.
+    Cold,
+    /// An instance was there.
+    Warm,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The function answered.
+    Success,
+    /// The function reported an error.
+    FunctionError(FunctionError),
+    /// The function did not answer by its deadline.
+    Timeout,
+    /// The instance ended while it worked on the event.
+    Exited(Exit),
+    /// The instance reported an error while it initialized.
+    InitError(FunctionError),
+    /// The instance ended while it initialized.
+    InitExited(Exit),
+    /// The instance did not become ready in time.
+    InitTimeout,
+    /// The answer was larger than the contract allows; the limit in bytes.
+    ResponseTooLarge(u64),
+    /// The function broke its contract; what it did.
+    ProtocolViolation(&'static str),
+    /// The platform failed; text for operators.
+    Platform(String),
+}
+
+/// Whose fault an outcome is: billing, status codes, alarms and retries follow from this and never from text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// Nobody's.
+    None,
+    /// The function's.
+    Function,
+    /// The platform's.
+    Platform,
+}
+
+impl Outcome {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn blame(&self) -> Blame {
+        match self {
+            Self::Success => Blame::None,
+            Self::FunctionError(_)
+            | Self::Timeout
+            | Self::Exited(_)
+            | Self::InitError(_)
+            | Self::InitExited(_)
+            | Self::InitTimeout
+            | Self::ResponseTooLarge(_)
+            | Self::ProtocolViolation(_) => Blame::Function,
+            Self::Platform(_) => Blame::Platform,
+        }
+    }
+
+    /// Whether the instance may serve another event afterwards: only if it answered within its contract.
+    #[must_use]
+    pub const fn leaves_instance_usable(&self) -> bool {
+        matches!(self, Self::Success | Self::FunctionError(_) | Self::ResponseTooLarge(_))
+    }
+}

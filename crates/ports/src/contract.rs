@@ -1,0 +1,240 @@
+//! How the platform talks with function code. The pool does not know which side dials.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sonagi_model::{FunctionError, InstanceId, InvocationId, Revision, RunRecord, Timestamp};
+use tokio::sync::mpsc;
+
+use crate::LaunchPlan;
+
+/// What an adapter hands to its own sessions beside the event (an ARN, a trace header, a client context). The core
+/// carries it and never looks inside.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attributes(pub Vec<(String, String)>);
+
+impl Attributes {
+    /// The value under a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a value.
+    pub fn set(&mut self, key: &str, value: impl Into<String>) {
+        self.0.push((key.to_owned(), value.into()));
+    }
+}
+
+/// What a contract is asked to plan.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// The revision to run.
+    pub revision: &'a Revision,
+    /// The instance it will run in.
+    pub instance: InstanceId,
+    /// The verified code tree on the host.
+    pub tree: &'a Path,
+}
+
+/// A launch cannot be planned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContractError {
+    /// The host lacks the runtime; text for the function's owner, with a hint.
+    #[error("runtime {runtime} is not available on this host: {hint}")]
+    RuntimeMissing {
+        /// The runtime asked for.
+        runtime: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The code has no entry point; the error type and text that its owner sees.
+    #[error("{kind}: {message}")]
+    EntryPoint {
+        /// In the contract's vocabulary.
+        kind: String,
+        /// For the function's owner.
+        message: String,
+    },
+}
+
+/// A started instance, handed to its contract.
+#[derive(Debug)]
+pub struct Opening {
+    /// The revision.
+    pub revision: Arc<Revision>,
+    /// The instance.
+    pub instance: InstanceId,
+    /// Listeners in the order of the plan, non-blocking.
+    pub listeners: Vec<TcpListener>,
+}
+
+/// Numbers of a contract that the engine enforces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContractLimits {
+    /// Longest initialization.
+    pub init: Duration,
+    /// Largest whole answer, bytes.
+    pub response: u64,
+    /// Largest streamed answer, bytes.
+    pub stream: u64,
+}
+
+/// A moment about which the platform writes into a function's log, in the provider's own words.
+#[derive(Debug)]
+pub enum Moment<'a> {
+    /// An instance begins to initialize.
+    InitStart {
+        /// The revision.
+        revision: &'a Revision,
+    },
+    /// Initialization failed or took too long.
+    InitFailed {
+        /// How long it took.
+        took: Duration,
+        /// `error`, `timeout`, `exit`.
+        status: &'static str,
+    },
+    /// An attempt begins.
+    Start {
+        /// The invocation.
+        invocation: InvocationId,
+        /// The revision.
+        revision: &'a Revision,
+    },
+    /// The deadline passed.
+    TimedOut {
+        /// The invocation.
+        invocation: InvocationId,
+        /// When.
+        at: Timestamp,
+        /// The limit.
+        timeout: Duration,
+    },
+    /// An attempt is over and metered.
+    End {
+        /// Its record.
+        record: &'a RunRecord,
+    },
+}
+
+/// One way of talking with function code.
+pub trait Contract: Send + Sync + std::fmt::Debug {
+    /// The name that revisions carry, for instance `aws-lambda`.
+    fn name(&self) -> &'static str;
+
+    /// Says what to start.
+    ///
+    /// # Errors
+    /// [`ContractError`].
+    fn plan(&self, launch: &Launch<'_>) -> Result<LaunchPlan, ContractError>;
+
+    /// Begins to serve a started instance. Called on a tokio runtime.
+    fn open(&self, opening: Opening) -> Arc<dyn Session>;
+
+    /// The numbers to enforce.
+    fn limits(&self) -> ContractLimits;
+
+    /// Billed milliseconds of an attempt that caused `init` and ran for `duration`.
+    fn billed_ms(&self, init: Duration, duration: Duration) -> u64;
+
+    /// What to write into the function's log at this moment; nothing if the contract has no such custom.
+    fn narrate(&self, moment: &Moment<'_>) -> Vec<String>;
+}
+
+/// One event to hand over.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The invocation.
+    pub invocation: InvocationId,
+    /// Which try, from 1.
+    pub attempt: u32,
+    /// The event as the function gets it.
+    pub payload: Bytes,
+    /// When the function must have answered; wall time, because functions are told it.
+    pub deadline: Timestamp,
+    /// The adapter's own words.
+    pub attributes: Attributes,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its content type, if the function named one.
+    pub content_type: Option<String>,
+    /// Its body.
+    pub body: ReplyBody,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum ReplyBody {
+    /// Complete: a result or an error, as the function sent it.
+    Whole(Result<Bytes, FunctionError>),
+    /// Still coming. The channel is bounded: a slow reader slows the function. Closing it without
+    /// [`StreamPart::End`] or [`StreamPart::Failed`] means that the function's side broke off.
+    Stream(mpsc::Receiver<StreamPart>),
+}
+
+/// A part of a streamed answer.
+#[derive(Debug)]
+pub enum StreamPart {
+    /// Bytes.
+    Data(Bytes),
+    /// The function ended the stream with an error.
+    Failed(FunctionError),
+    /// The function ended the stream.
+    End,
+}
+
+/// The instance did not become ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InitFailure {
+    /// It reported an error.
+    Reported(FunctionError),
+    /// It broke the contract; what it did.
+    Violation(&'static str),
+}
+
+/// An event could not be answered through this session. The end of the process, deadlines and the like are the
+/// engine's business, not the session's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionError {
+    /// The function never took the event: another instance may be tried.
+    NotDelivered,
+    /// The answer was larger than this many bytes.
+    ResponseTooLarge(u64),
+    /// The function broke the contract; what it did.
+    Violation(&'static str),
+    /// The session was closed.
+    Closed,
+}
+
+/// The conversation with one instance.
+#[async_trait]
+pub trait Session: Send + Sync + std::fmt::Debug {
+    /// Waits until the instance can take its first event. Cancel safe; may be called once.
+    ///
+    /// # Errors
+    /// [`InitFailure`].
+    async fn ready(&self) -> Result<(), InitFailure>;
+
+    /// Hands over an event and waits for the answer (for a streamed one: for its beginning). One at a time per unit of
+    /// the revision's concurrency. Dropping the future gives up on the event; the instance is then destroyed.
+    ///
+    /// # Errors
+    /// [`SessionError`].
+    async fn invoke(&self, call: Call) -> Result<Reply, SessionError>;
+
+    /// Waits until everything that the instance sent before its process ended has been read. Bounded by the caller.
+    async fn drained(&self);
+
+    /// Stops serving and forgets the instance's credentials. May be called again.
+    fn close(&self);
+}

@@ -1,0 +1,33 @@
+//! What the core needs from the world, as traits, each with its errors.
+//!
+//! The traits sit here rather than beside an implementation, so that the engine and its adapters do not know each
+//! other. With the feature `testing` the module [`fake`] holds in-memory implementations with real behaviour, and
+//! [`suite`] one set of checks per port that is run against the fake and every real adapter.
+
+mod artifact;
+mod clock;
+mod contract;
+mod event;
+mod interpreter;
+mod log;
+mod metadata;
+mod run;
+mod sandbox;
+
+#[cfg(feature = "testing")]
+pub mod fake;
+#[cfg(feature = "testing")]
+pub mod suite;
+
+pub use artifact::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree, TreeCheck};
+pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use contract::{
+    Attributes, Call, Contract, ContractError, ContractLimits, InitFailure, Launch, Moment, Opening, Reply, ReplyBody,
+    Session, SessionError, StreamPart,
+};
+pub use event::{EventQueue, EventStatus, EventTargets, QueuedEvent, Settlement, Target, TargetGone};
+pub use interpreter::{Interpreter, Interpreters, Language};
+pub use log::{LogLine, LogSink, LogSource};
+pub use metadata::{Change, MetadataStore, Record, StoreError};
+pub use run::{LedgerError, RunFilter, RunStore, UsageFilter, UsageRow};
+pub use sandbox::{LaunchPlan, Mount, RunningSandbox, Sandbox, SandboxError, Started};

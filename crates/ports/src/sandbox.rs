@@ -1,0 +1,133 @@
+//! Isolation of one instance.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes};
+
+/// A folder or file of the host, shown read-only inside a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mount {
+    /// On the host. Chosen by the platform, never by a user.
+    pub source: PathBuf,
+    /// Absolute path inside.
+    pub target: String,
+    /// Whether files in it may be executed or mapped executable.
+    pub executable: bool,
+}
+
+/// Everything that a sandbox needs to start one instance.
+#[derive(Debug, Clone)]
+pub struct LaunchPlan {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Read-only mounts of the runtime, beyond those that every sandbox has.
+    pub mounts: Vec<Mount>,
+    /// The verified code tree.
+    pub code: Mount,
+    /// Program and arguments; the first is an absolute path inside.
+    pub program: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    /// Absolute path inside.
+    pub working_directory: String,
+    /// TCP ports on the loopback address of the instance's own network namespace whose listeners the platform serves.
+    pub listeners: Vec<u16>,
+    /// What it may use.
+    pub limits: InstanceLimits,
+}
+
+/// A started instance, as the sandbox hands it over.
+#[derive(Debug)]
+pub struct Started {
+    /// The handle.
+    pub sandbox: Arc<dyn RunningSandbox>,
+    /// The listeners, in the order of the plan, non-blocking.
+    pub listeners: Vec<TcpListener>,
+    /// Reading end of the one pipe behind standard output and standard error, non-blocking.
+    pub output: OwnedFd,
+    /// Time to get or make the cell: namespaces, control groups, mounts.
+    pub cell: Duration,
+    /// Time from the cell to the started process.
+    pub process: Duration,
+}
+
+/// A sandbox could not be made or used.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The function's program cannot be executed (missing, not executable, wrong format); text for the function's owner.
+    #[error("cannot execute {program}: {reason}")]
+    Program {
+        /// The path inside.
+        program: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// The host has no room: process table, uids, memory.
+    #[error("the host has no room for another instance: {0}")]
+    NoRoom(String),
+    /// Something the platform needs failed; text for operators.
+    #[error("{action}: {reason}")]
+    Host {
+        /// What was tried.
+        action: &'static str,
+        /// The system's words.
+        reason: String,
+    },
+    /// The sandbox service is stopping.
+    #[error("the sandbox service is stopping")]
+    Stopping,
+}
+
+/// Makes instances.
+#[async_trait]
+pub trait Sandbox: Send + Sync + std::fmt::Debug {
+    /// Starts one instance. If the future is dropped, whatever was made is removed.
+    ///
+    /// # Errors
+    /// [`SandboxError`].
+    async fn start(&self, plan: LaunchPlan) -> Result<Started, SandboxError>;
+
+    /// Prepares to start instances with these mounts soon (an empty cell, for instance). A hint: may do nothing.
+    fn expect(&self, mounts: &[Mount], cells: usize);
+
+    /// Instances that are not entirely gone.
+    fn alive(&self) -> usize;
+
+    /// Ends and removes every instance; returns when nothing is left, or with the number that would not go.
+    async fn shut_down(&self) -> usize;
+}
+
+/// One live instance. Dropping the handle does not end it: [`RunningSandbox::destroy`] does.
+#[async_trait]
+pub trait RunningSandbox: Send + Sync + std::fmt::Debug {
+    /// Stops all its processes from running. Blocks for tens of microseconds. Freezing a frozen one does nothing.
+    ///
+    /// # Errors
+    /// [`SandboxError::Host`].
+    fn freeze(&self) -> Result<(), SandboxError>;
+
+    /// Lets its processes run again. Blocks for tens of microseconds.
+    ///
+    /// # Errors
+    /// [`SandboxError::Host`].
+    fn thaw(&self) -> Result<(), SandboxError>;
+
+    /// Initialization is over: from now on the CPU cap holds, if there is one.
+    fn initialized(&self);
+
+    /// Waits until its first process has ended, and says how. Any number of tasks may wait; cancel safe.
+    async fn exited(&self) -> Exit;
+
+    /// The highest memory it has used, and what it uses now.
+    fn memory(&self) -> (Mebibytes, Mebibytes);
+
+    /// Ends every process of it, frozen or not, and removes everything that it had. Returns when nothing is left.
+    /// Calling it again waits for the same end.
+    async fn destroy(&self);
+}
