@@ -1,1 +1,5 @@
-//! Being written.
+//! One invocation from admission to outcome.
+
+mod api;
+
+pub use api::{Answer, Finished, LogTail, Refused, Request, Streaming};
