@@ -4,6 +4,7 @@
 //! other. With the feature `testing` the module [`fake`] holds in-memory implementations with real behaviour, and
 //! [`suite`] one set of checks per port that is run against the fake and every real adapter.
 
+mod adapter;
 mod artifact;
 mod clock;
 mod contract;
@@ -19,6 +20,10 @@ pub mod fake;
 #[cfg(feature = "testing")]
 pub mod suite;
 
+pub use adapter::{
+    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall, Settings,
+    UrlAccess, VersionView,
+};
 pub use artifact::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree, TreeCheck};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use contract::{

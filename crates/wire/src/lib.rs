@@ -1,1 +1,10 @@
-//! Being written.
+//! What adapters share because it is a standard and not a provider's: HTTP/1.1 and h2c over any stream, bodies with
+//! limits, hop-by-hop headers.
+
+mod body;
+mod headers;
+mod serve;
+
+pub use body::{Body, BodyError, BoxError, channel, empty, full, read_limited};
+pub use headers::{HeaderProblem, safe_header, strip_hop_by_hop};
+pub use serve::{HttpLimits, accept_loop, serve_stream};
