@@ -92,7 +92,9 @@ impl Uses {
     /// Says whether nobody holds it any more.
     fn let_go(&self, digest: &Digest) -> bool {
         let mut uses = self.0.lock();
-        let Some(count) = uses.get_mut(digest) else { return false };
+        let Some(count) = uses.get_mut(digest) else {
+            return false;
+        };
         *count -= 1;
         let last = *count == 0;
         if last {
@@ -224,7 +226,10 @@ impl Catalog {
         let _shared = self.gate.read().await;
         let artifact = self.artifacts.put(archive, limits).await?;
         self.uses.hold(artifact.digest);
-        Ok(HeldArtifact { artifact, uses: Arc::clone(&self.uses) })
+        Ok(HeldArtifact {
+            artifact,
+            uses: Arc::clone(&self.uses),
+        })
     }
 
     /// The artifacts themselves.
@@ -254,8 +259,11 @@ impl Catalog {
             created: now,
             document: new.document,
         };
-        let empty =
-            FunctionEntry { function: Arc::new(function), revisions: BTreeMap::new(), aliases: BTreeMap::new() };
+        let empty = FunctionEntry {
+            function: Arc::new(function),
+            revisions: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+        };
         let mut edit = Edit::new(empty, now);
         let revision = edit.add_revision(new.revision);
         edit.set_latest(revision.id);
@@ -273,7 +281,9 @@ impl Catalog {
         decide: impl FnOnce(&mut Edit) -> Result<T, E> + Send,
     ) -> Result<(Arc<FunctionEntry>, T), EditError<E>> {
         let _turn = self.turn(namespace, name).await;
-        let old = self.find(namespace, name).ok_or_else(|| EditError::Missing(namespace.clone(), name.clone()))?;
+        let old = self
+            .find(namespace, name)
+            .ok_or_else(|| EditError::Missing(namespace.clone(), name.clone()))?;
         let mut edit = Edit::new((*old).clone(), self.clock.now());
         let value = decide(&mut edit).map_err(EditError::Refused)?;
         let entry = self.commit(Some(old), edit).await?;
@@ -284,9 +294,15 @@ impl Catalog {
     ///
     /// # Errors
     /// [`EditError::Missing`], [`EditError::Store`].
-    pub async fn delete<E>(&self, namespace: &Namespace, name: &FunctionName) -> Result<Arc<FunctionEntry>, EditError<E>> {
+    pub async fn delete<E>(
+        &self,
+        namespace: &Namespace,
+        name: &FunctionName,
+    ) -> Result<Arc<FunctionEntry>, EditError<E>> {
         let _turn = self.turn(namespace, name).await;
-        let old = self.find(namespace, name).ok_or_else(|| EditError::Missing(namespace.clone(), name.clone()))?;
+        let old = self
+            .find(namespace, name)
+            .ok_or_else(|| EditError::Missing(namespace.clone(), name.clone()))?;
         self.store.commit(vec![Change::RemoveFunction(old.function.id)]).await?;
         let key = (namespace.clone(), name.clone());
         self.by_name.pin().remove(&key);

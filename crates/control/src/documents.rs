@@ -22,13 +22,20 @@ impl Documents {
     #[must_use]
     pub fn load(records: &[Record], collection: &'static str, store: Arc<dyn MetadataStore>) -> Self {
         let current = records.iter().filter_map(|record| match record {
-            Record::Document { collection: found, key, value } if found == collection => {
-                Some((key.clone(), value.clone()))
-            }
+            Record::Document {
+                collection: found,
+                key,
+                value,
+            } if found == collection => Some((key.clone(), value.clone())),
             Record::Document { .. } | Record::Function(_) | Record::Revision(_) | Record::Alias(_) => None,
         });
         let current = ArcSwap::from_pointee(current.collect());
-        Self { store, collection, current, turn: Mutex::new(()) }
+        Self {
+            store,
+            collection,
+            current,
+            turn: Mutex::new(()),
+        }
     }
 
     /// All of them, by key.
@@ -70,7 +77,10 @@ impl Documents {
         if !self.current.load().contains_key(key) {
             return Ok(false);
         }
-        let change = Change::RemoveDocument { collection: self.collection.to_owned(), key: key.to_owned() };
+        let change = Change::RemoveDocument {
+            collection: self.collection.to_owned(),
+            key: key.to_owned(),
+        };
         self.store.commit(vec![change]).await?;
         let mut next = (**self.current.load()).clone();
         next.remove(key);

@@ -33,7 +33,12 @@ pub struct Edit {
 
 impl Edit {
     pub(crate) const fn new(entry: FunctionEntry, now: Timestamp) -> Self {
-        Self { entry, changes: Vec::new(), removed: Vec::new(), now }
+        Self {
+            entry,
+            changes: Vec::new(),
+            removed: Vec::new(),
+            now,
+        }
     }
 
     /// The draft as it stands.
@@ -91,7 +96,10 @@ impl Edit {
     /// Replaces the provider's record of a revision; does nothing if it is not there.
     pub fn set_document(&mut self, revision: RevisionId, document: Document) {
         if let Some(old) = self.entry.revisions.get(&revision) {
-            let revision = Revision { document, ..(**old).clone() };
+            let revision = Revision {
+                document,
+                ..(**old).clone()
+            };
             self.changes.push(Change::Put(Record::Revision(revision.clone())));
             self.entry.revisions.insert(revision.id, Arc::new(revision));
         }
@@ -124,7 +132,12 @@ impl Edit {
         if !known(&route.primary) || !route.secondary.iter().all(|(id, _)| known(id)) {
             return false;
         }
-        let alias = Alias { function: self.entry.function.id, name: name.clone(), route, document };
+        let alias = Alias {
+            function: self.entry.function.id,
+            name: name.clone(),
+            route,
+            document,
+        };
         self.changes.push(Change::Put(Record::Alias(alias.clone())));
         self.entry.aliases.insert(name, Arc::new(alias));
         true
@@ -134,15 +147,21 @@ impl Edit {
     pub fn remove_alias(&mut self, name: &AliasName) -> bool {
         let found = self.entry.aliases.remove(name).is_some();
         if found {
-            self.changes.push(Change::RemoveAlias(self.entry.function.id, name.clone()));
+            self.changes
+                .push(Change::RemoveAlias(self.entry.function.id, name.clone()));
         }
         found
     }
 
     /// Removes the oldest revisions with this label beyond `keep`, the latest one never: history for rollbacks, bounded.
     pub fn prune(&mut self, label: &str, keep: usize) {
-        let old: Vec<_> =
-            self.entry.revisions.values().filter(|revision| revision.label == label).map(|revision| revision.id).collect();
+        let old: Vec<_> = self
+            .entry
+            .revisions
+            .values()
+            .filter(|revision| revision.label == label)
+            .map(|revision| revision.id)
+            .collect();
         for id in old.iter().take(old.len().saturating_sub(keep)) {
             self.remove_revision(*id);
         }

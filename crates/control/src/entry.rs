@@ -23,7 +23,9 @@ impl FunctionEntry {
     /// Never: the catalog refuses an entry whose latest revision is missing.
     #[must_use]
     pub fn latest(&self) -> &Arc<Revision> {
-        self.revisions.get(&self.function.latest).expect("the catalog keeps the latest revision of every function")
+        self.revisions
+            .get(&self.function.latest)
+            .expect("the catalog keeps the latest revision of every function")
     }
 
     /// The newest revision that carries this label.
