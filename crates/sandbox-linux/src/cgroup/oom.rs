@@ -56,8 +56,18 @@ pub struct OomWatch {
 /// Watches one instance until it is dropped.
 #[derive(Debug)]
 pub struct OomGuard {
-    id: u64,
+    entry: Arc<Entry>,
     shared: Arc<Shared>,
+}
+
+impl OomGuard {
+    /// As [`GroupHandle::oom_kills`] on the handle that is watched, or on a clone of it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn oom_kills(&self) -> Result<u64, Errno> {
+        self.entry.group.oom_kills()
+    }
 }
 
 #[derive(Debug)]
@@ -124,7 +134,8 @@ impl OomWatch {
     }
 
     /// Watches one instance. `scratch` is any descriptor on its scratch mount. Takes microseconds: the alarm itself is
-    /// set by another thread, until then the instance is looked at every 25 ms.
+    /// set by another thread, until then the instance is looked at every 25 ms. A kill is counted on this handle and its
+    /// clones.
     #[must_use]
     pub fn watch(&self, group: GroupHandle, scratch: OwnedFd, limits: &InstanceLimits) -> OomGuard {
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
@@ -141,10 +152,10 @@ impl OomWatch {
         self.shared.tell(id);
         if let Some(alarms) = &self.alarms {
             // Full means that it is looked at instead.
-            drop(alarms.try_send(entry));
+            drop(alarms.try_send(Arc::clone(&entry)));
         }
         OomGuard {
-            id,
+            entry,
             shared: Arc::clone(&self.shared),
         }
     }
@@ -176,7 +187,7 @@ impl Drop for OomWatch {
 impl Drop for OomGuard {
     fn drop(&mut self) {
         // Its alarm is closed with the last reference, which takes it out of the poll set.
-        self.shared.entries.lock().remove(&self.id);
+        self.shared.entries.lock().remove(&self.entry.id);
     }
 }
 

@@ -1,0 +1,3 @@
+//! Tests against the kernel of this host. They need root.
+
+mod cgroup;
