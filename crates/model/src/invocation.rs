@@ -86,6 +86,17 @@ pub enum Outcome {
     ResponseTooLarge(u64),
     /// The function broke its contract; what it did.
     ProtocolViolation(&'static str),
+    /// The code has nothing that could be started (no such runtime here, no such file, wrong format); nothing of it ran.
+    EntryPoint {
+        /// The type of the error in the contract's vocabulary; `None`: the sandbox found out, the contract did not.
+        kind: Option<String>,
+        /// For the function's owner.
+        message: String,
+    },
+    /// The caller of a streamed answer went away before its end; the attempt was ended then.
+    CallerGone,
+    /// The stored code is not what was hashed at its upload; it is quarantined and nothing of it ran. Text for operators.
+    ArtifactDamaged(String),
     /// The platform failed; text for operators.
     Platform(String),
 }
@@ -106,7 +117,7 @@ impl Outcome {
     #[must_use]
     pub const fn blame(&self) -> Blame {
         match self {
-            Self::Success => Blame::None,
+            Self::Success | Self::CallerGone => Blame::None,
             Self::FunctionError(_)
             | Self::Timeout
             | Self::Exited(_)
@@ -114,8 +125,9 @@ impl Outcome {
             | Self::InitExited(_)
             | Self::InitTimeout
             | Self::ResponseTooLarge(_)
-            | Self::ProtocolViolation(_) => Blame::Function,
-            Self::Platform(_) => Blame::Platform,
+            | Self::ProtocolViolation(_)
+            | Self::EntryPoint { .. } => Blame::Function,
+            Self::ArtifactDamaged(_) | Self::Platform(_) => Blame::Platform,
         }
     }
 

@@ -47,6 +47,8 @@ pub enum RunStatus {
     ResponseTooLarge,
     /// The function broke its contract.
     ProtocolViolation,
+    /// The caller went away before the end of a streamed answer.
+    CallerGone,
     /// The platform failed.
     Platform,
 }
@@ -59,10 +61,14 @@ impl From<&Outcome> for RunStatus {
             Outcome::Timeout => Self::Timeout,
             Outcome::Exited(Exit::OutOfMemory) | Outcome::InitExited(Exit::OutOfMemory) => Self::OutOfMemory,
             Outcome::Exited(_) => Self::Crash,
-            Outcome::InitError(_) | Outcome::InitExited(_) | Outcome::InitTimeout => Self::InitError,
+            Outcome::InitError(_)
+            | Outcome::InitExited(_)
+            | Outcome::InitTimeout
+            | Outcome::EntryPoint { .. } => Self::InitError,
             Outcome::ResponseTooLarge(_) => Self::ResponseTooLarge,
             Outcome::ProtocolViolation(_) => Self::ProtocolViolation,
-            Outcome::Platform(_) => Self::Platform,
+            Outcome::CallerGone => Self::CallerGone,
+            Outcome::ArtifactDamaged(_) | Outcome::Platform(_) => Self::Platform,
         }
     }
 }
