@@ -1,2 +1,68 @@
-//! Being written.
-fn main() {}
+//! Chores of the checkout: `cargo xtask setup|tidy|test|demo|bench`.
+//!
+//! Each command installs what it needs, says so, and writes only below the checkout (`target/`, `.cache/`) and to
+//! temporary directories.
+
+mod bench;
+mod checkout;
+mod demo;
+mod setup;
+mod shell;
+mod suite;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Chores of the checkout.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Install what tests, demo and benchmarks need and is missing.
+    Setup,
+    /// Check crate arrows, licenses, sources, bans and the text of the tree.
+    Tidy,
+    /// Set up, check and run all tests (debug build).
+    Test {
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Show the six steps end to end on a temporary platform (release build).
+    Demo,
+    /// Measure beside the references (release build).
+    Bench {
+        /// warm, cold, deploy or idle; all of them without.
+        suite: Option<String>,
+        /// Write the results to `bench/results/`.
+        #[arg(long)]
+        record: bool,
+        /// Multiply every number of repetitions by this.
+        #[arg(long, default_value_t = 1.0)]
+        scale: f64,
+    },
+}
+
+fn main() -> ExitCode {
+    let checkout = checkout::Checkout::locate();
+    let result = match Arguments::parse().chore {
+        Chore::Setup => setup::run(&checkout),
+        Chore::Tidy => tidy::run(&checkout),
+        Chore::Test { filter } => suite::run(&checkout, filter.as_deref()),
+        Chore::Demo => demo::run(&checkout),
+        Chore::Bench { suite, record, scale } => bench::run(&checkout, suite.as_deref(), record, scale),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

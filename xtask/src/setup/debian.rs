@@ -1,0 +1,79 @@
+//! Programs from Debian's own packages, installed only where a program is missing.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::shell;
+
+/// A program that must be there.
+struct Need {
+    /// Shows that it is there.
+    probe: &'static [&'static str],
+    /// The packages that bring it.
+    packages: &'static [&'static str],
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        probe: &["cc", "--version"],
+        packages: &["gcc", "libc6-dev"],
+    },
+    Need {
+        probe: &["python3", "-c", "import ensurepip, venv"],
+        packages: &["python3", "python3-venv"],
+    },
+    Need {
+        probe: &["curl", "--version"],
+        packages: &["curl", "ca-certificates"],
+    },
+    Need {
+        probe: &["git", "--version"],
+        packages: &["git"],
+    },
+];
+
+/// Installs what is missing.
+///
+/// # Errors
+/// Something is missing and this is no Debian, or not root, or the installation failed.
+pub fn run() -> Result<()> {
+    let missing = missing(|probe| shell::succeeds(Command::new(probe[0]).args(&probe[1..])));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("setup: installing Debian packages {}", missing.join(" "));
+    if !shell::succeeds(Command::new("apt-get").arg("--version")) {
+        bail!(
+            "apt-get is not there: install the equivalents of {} by hand",
+            missing.join(", ")
+        );
+    }
+    shell::run(Command::new("apt-get").args(["update", "-qq"]))?;
+    shell::run(
+        Command::new("apt-get")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(&missing)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+fn missing(is_there: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
+    NEEDS
+        .iter()
+        .filter(|need| !is_there(need.probe))
+        .flat_map(|need| need.packages)
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_packages_of_missing_programs_are_named() {
+        assert_eq!(missing(|_| true), Vec::<&str>::new());
+        assert_eq!(missing(|probe| probe[0] != "python3"), ["python3", "python3-venv"]);
+    }
+}

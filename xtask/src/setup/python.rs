@@ -1,0 +1,96 @@
+//! Python packages from PyPI: one environment for boto3, one for the AWS CLI (it pins another botocore), and folders
+//! of packages that tests bundle into functions.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::stamp;
+use crate::checkout::Checkout;
+use crate::shell;
+
+/// Virtual environments below `.cache/python/`, by the requirements file of the same name.
+const ENVIRONMENTS: &[&str] = &["boto3", "awscli"];
+
+/// Package folders below `.cache/python/`, to be put into a function's archive, and their requirements file.
+const BUNDLES: &[(&str, &str)] = &[("awslambdaric", "awslambdaric"), ("boto3-bundle", "boto3")];
+
+/// Installs environments and bundles that are missing or pinned otherwise.
+///
+/// # Errors
+/// pip or the file system failed.
+pub fn run(checkout: &Checkout) -> Result<()> {
+    for name in ENVIRONMENTS {
+        let (file, wanted) = requirements(checkout, name)?;
+        let folder = checkout.cache(&format!("python/{name}"));
+        if !stamp::matches(&folder, &wanted) {
+            println!("setup: installing the Python environment {name}: {}", summary(&wanted));
+            stamp::install(&folder, &wanted, || {
+                shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+                pip(checkout, &folder.join("bin/python"))
+                    .arg("-r")
+                    .arg(&file)
+                    .pipe(shell::run)
+            })?;
+        }
+    }
+    for (name, pins) in BUNDLES {
+        let (file, wanted) = requirements(checkout, pins)?;
+        let folder = checkout.cache(&format!("python/{name}"));
+        if !stamp::matches(&folder, &wanted) {
+            println!("setup: installing the Python packages {name}: {}", summary(&wanted));
+            stamp::install(&folder, &wanted, || install_into(checkout, &folder, &file))?;
+        }
+    }
+    Ok(())
+}
+
+/// Installs the packages of a requirements file into a plain folder.
+///
+/// # Errors
+/// pip failed.
+pub fn install_into(checkout: &Checkout, folder: &Path, requirements: &Path) -> Result<()> {
+    let mut command = pip(checkout, &checkout.cache("python/boto3/bin/python"));
+    shell::run(
+        command
+            .arg("--no-compile")
+            .arg("--target")
+            .arg(folder)
+            .arg("-r")
+            .arg(requirements),
+    )
+}
+
+fn pip(checkout: &Checkout, python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"]);
+    command
+        .env("PIP_CACHE_DIR", checkout.cache("pip"))
+        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    command.env("PIP_ROOT_USER_ACTION", "ignore");
+    command
+}
+
+fn requirements(checkout: &Checkout, name: &str) -> Result<(PathBuf, String)> {
+    let file = checkout.path(&format!("tests/conformance/clients/{name}.txt"));
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok((file, text))
+}
+
+fn summary(requirements: &str) -> String {
+    let pins = requirements
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    pins.collect::<Vec<_>>().join(", ")
+}
+
+/// Hands a command that was built in one expression to the function that runs it.
+trait Pipe {
+    fn pipe<R>(&mut self, run: impl FnOnce(&mut Self) -> R) -> R {
+        run(self)
+    }
+}
+
+impl Pipe for Command {}
