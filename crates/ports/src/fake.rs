@@ -3,17 +3,23 @@
 
 mod artifact;
 mod clock;
+mod contract;
 mod event;
 mod fault;
 mod log;
 mod metadata;
 mod run;
 pub mod sample;
+mod sandbox;
+mod tokio_clock;
 
 pub use artifact::FakeArtifactStore;
 pub use clock::{ManualClock, SeededEntropy};
+pub use contract::{FakeAct, FakeContract, FakeEnd, FakeInit, FakeSession};
 pub use event::FakeEventQueue;
 pub use fault::{Fault, Faults};
 pub use log::FakeLogSink;
 pub use metadata::FakeMetadataStore;
 pub use run::FakeRunStore;
+pub use sandbox::{FakeInstance, FakeSandbox, FakeStart};
+pub use tokio_clock::TokioClock;

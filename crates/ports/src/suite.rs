@@ -6,6 +6,7 @@ pub mod event;
 pub mod log;
 pub mod metadata;
 pub mod run;
+pub mod sandbox;
 
 /// Polls all futures until each is ready; results in the order given.
 async fn at_once<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
