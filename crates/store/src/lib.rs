@@ -1,1 +1,14 @@
-//! Being written.
+//! What a node keeps, in one directory: records, events, runs and usage in one SQLite file, artifacts and logs in files.
+//!
+//! Adapters of the ports `MetadataStore`, `EventQueue`, `RunStore`, `ArtifactStore` and `LogSink`. Blocking work runs on
+//! threads of this crate, never on a task scheduler's worker, and none of them wakes up while nothing is asked.
+
+mod database;
+mod durable;
+mod ledger;
+mod open;
+mod state_dir;
+mod workers;
+
+pub use open::{OpenError, Options, Stores, open};
+pub use state_dir::{StateDir, StateDirError};

@@ -1,0 +1,229 @@
+//! The one thread that writes, with group commit: whatever waits is applied in one transaction and flushed to disk once.
+
+use std::thread::JoinHandle;
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use sonagi_ports::StoreError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure::{CommitFailure, Doing};
+
+/// Jobs that may wait; further callers wait for room.
+const WAITING_JOBS: usize = 1024;
+/// Jobs applied in one transaction at most, so that the first of them does not wait for too many others.
+const GROUP: usize = 256;
+
+/// How the work of a job went.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Applied {
+    Done,
+    /// What it did must be undone.
+    Failed,
+    /// Likewise; there was no space left.
+    NoSpace,
+}
+
+/// A job on its way through the writer.
+trait Job: Send {
+    /// Does the work inside the open transaction.
+    fn apply(&mut self, connection: &Connection) -> Applied;
+    /// Tells the caller.
+    fn finish(self: Box<Self>, committed: Result<(), &CommitFailure>);
+}
+
+struct Write<F, T> {
+    action: &'static str,
+    work: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<F, T> Job for Write<F, T>
+where
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    T: Send,
+{
+    fn apply(&mut self, connection: &Connection) -> Applied {
+        let Some(work) = self.work.take() else {
+            return Applied::Failed;
+        };
+        let result = work(connection);
+        let applied = match &result {
+            Ok(_) => Applied::Done,
+            Err(StoreError::Full(_)) => Applied::NoSpace,
+            Err(_) => Applied::Failed,
+        };
+        self.result = Some(result);
+        applied
+    }
+
+    fn finish(self: Box<Self>, committed: Result<(), &CommitFailure>) {
+        let answer = match (self.result, committed) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(_)) | None, Err(failure)) => Err(failure.to_error(self.action)),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (None, Ok(())) => Err(StoreError::Closed),
+        };
+        // The caller may have lost interest; the work is done all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Handle of the writing thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    sender: Mutex<Option<Sender>>,
+    thread: Mutex<Option<(JoinHandle<()>, oneshot::Receiver<()>)>>,
+}
+
+type Sender = mpsc::Sender<Box<dyn Job>>;
+
+impl Writer {
+    /// Starts the thread over a connection.
+    pub(crate) fn start(connection: Connection) -> std::io::Result<Self> {
+        let (sender, receiver) = mpsc::channel(WAITING_JOBS);
+        let (ended, end) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || {
+                serve(&connection, receiver);
+                finish(connection);
+                // Nobody waits for the end when the store is dropped without being closed.
+                let _ = ended.send(());
+            })?;
+        Ok(Self {
+            sender: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some((thread, end))),
+        })
+    }
+
+    fn job<T: Send + 'static>(
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> (Box<dyn Job>, oneshot::Receiver<Result<T, StoreError>>) {
+        let (reply, answer) = oneshot::channel();
+        (
+            Box::new(Write {
+                action,
+                work: Some(work),
+                result: None,
+                reply,
+            }),
+            answer,
+        )
+    }
+
+    fn sender(&self) -> Result<Sender, StoreError> {
+        self.sender.lock().clone().ok_or(StoreError::Closed)
+    }
+
+    /// Applies `work` in a transaction that it shares with others; durable when this returns `Ok`. Work that fails is
+    /// undone alone. Once queued it is applied even if this future is dropped.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = Self::job(action, work);
+        self.sender()?.send(job).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// The same from a thread that may block.
+    pub(crate) fn write_blocking<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = Self::job(action, work);
+        self.sender()?.blocking_send(job).map_err(|_| StoreError::Closed)?;
+        answer.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
+
+    /// Finishes what waits, moves the log into the database file, ends the thread.
+    pub(crate) async fn close(&self) {
+        drop(self.sender.lock().take());
+        let thread = self.thread.lock().take();
+        if let Some((thread, end)) = thread {
+            // An error only means that the thread ended without a word.
+            let _ = end.await;
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(connection: &Connection, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
+    let mut broken: Option<CommitFailure> = None;
+    let mut group = Vec::with_capacity(GROUP);
+    while receiver.blocking_recv_many(&mut group, GROUP) > 0 {
+        // A disk that failed to keep what it was given is not trusted again by this process: what it holds is found out
+        // by recovery at the next start.
+        if let Some(failure) = &broken {
+            for job in group.drain(..) {
+                job.finish(Err(failure));
+            }
+        } else {
+            broken = commit(connection, &mut group);
+        }
+    }
+}
+
+/// Applies and answers the jobs of one group. A job that fails alone is undone alone; when the transaction fails, all of
+/// them do. Returns a failure after which nothing more may be written.
+fn commit(connection: &Connection, group: &mut Vec<Box<dyn Job>>) -> Option<CommitFailure> {
+    let failure = transact(connection, group).err();
+    if failure.is_some() && !connection.is_autocommit() {
+        // If even this fails, the next BEGIN says so.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    for job in group.drain(..) {
+        job.finish(failure.as_ref().map_or(Ok(()), Err));
+    }
+    if let Some(failure) = &failure {
+        tracing::error!(%failure, "a transaction of the store failed");
+    }
+    failure.filter(|failure| failure.fatal)
+}
+
+fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), CommitFailure> {
+    run(connection, "BEGIN IMMEDIATE")?;
+    for job in group {
+        apply(connection, job.as_mut())?;
+    }
+    run(connection, "COMMIT")
+}
+
+fn run(connection: &Connection, sql: &str) -> Result<(), CommitFailure> {
+    let executed = connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.execute([]));
+    executed.map(drop).map_err(|error| CommitFailure::new(&error))
+}
+
+/// Applies one job within a savepoint of its own. An error means that the whole transaction is lost: on a full disk or
+/// a failed write the database gives it up by itself.
+fn apply(connection: &Connection, job: &mut dyn Job) -> Result<(), CommitFailure> {
+    run(connection, "SAVEPOINT job")?;
+    let applied = job.apply(connection);
+    if applied == Applied::NoSpace && connection.is_autocommit() {
+        return Err(CommitFailure::no_space());
+    }
+    if applied != Applied::Done {
+        run(connection, "ROLLBACK TO job")?;
+    }
+    run(connection, "RELEASE job")
+}
+
+/// Leaves one file behind, as small as it can be.
+fn finish(connection: Connection) {
+    let truncated = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .doing("truncate the log");
+    if let Err(error) = truncated {
+        tracing::warn!(%error, "the store's log stays; the next start takes it over");
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "the store was not closed cleanly");
+    }
+}

@@ -1,0 +1,45 @@
+//! Files that are there as a whole or not at all, whatever moment the power goes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use sonagi_ports::{Entropy, SystemEntropy};
+
+/// 32 random hexadecimal digits.
+pub(crate) fn random_name() -> String {
+    let mut bytes = [0; 16];
+    SystemEntropy::new().fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+/// Flushes a folder's entries to disk.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The folder that holds `path`.
+pub(crate) fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Writes a new file (0600) and flushes its content to disk.
+pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Replaces a file as a whole (0600): temporary file, flush, rename, flush of the folder.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = parent(path)?;
+    let temporary = folder.join(format!(".{}.tmp", random_name()));
+    let result = create(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = result {
+        // The first failure is the one to report; a leftover is swept at the next start.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_folder(folder)
+}

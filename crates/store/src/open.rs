@@ -1,0 +1,105 @@
+//! Opens everything in a state directory, and closes it in the right order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sonagi_ports::{EventQueue, MetadataStore, RunStore};
+
+use crate::StateDir;
+use crate::database::{Bounds, Database, Prepared};
+use crate::ledger::{Ledger, RingSizes, Rings};
+
+/// Sizes and bounds, each with its default.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Events that may be pending; more are refused as busy. Default 100 000.
+    pub pending_events: u64,
+    /// Ended events whose end is remembered, the newest. Default 100 000.
+    pub settled_events: u64,
+    /// Run records that are kept, the newest; usage per hour is kept for ever. Default 200 000.
+    pub runs: u64,
+    /// Rings of the usage ledger. Threads are spread over them. Default: one per core, at most 8.
+    pub ledger_rings: usize,
+    /// Bytes of each ring, allocated on disk at once. Default 2 MiB.
+    pub ledger_ring_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            pending_events: 100_000,
+            settled_events: 100_000,
+            runs: 200_000,
+            ledger_rings: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
+            ledger_ring_bytes: 2 * 1024 * 1024,
+        }
+    }
+}
+
+/// The state cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("open {}", path.display())]
+pub struct OpenError {
+    path: PathBuf,
+    #[source]
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// Every store of a node. Clones of the handles may outlive this; after [`Stores::close`] they answer that the store is
+/// closed.
+#[derive(Debug)]
+pub struct Stores {
+    /// Functions, revisions, aliases, documents.
+    pub metadata: Arc<dyn MetadataStore>,
+    /// Asynchronous invocations.
+    pub events: Arc<dyn EventQueue>,
+    /// Runs and usage.
+    pub runs: Arc<dyn RunStore>,
+    database: Arc<Database>,
+    ledger: Arc<Ledger>,
+}
+
+/// Opens or creates everything in the directory, and takes over what an earlier process left. Blocks on the disk.
+///
+/// # Errors
+/// [`OpenError`], with the file or folder concerned: written by a newer version, damaged, or not accessible.
+pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
+    let bounds = Bounds {
+        pending_events: options.pending_events,
+        settled_events: options.settled_events,
+        runs: options.runs,
+    };
+    let path = dir.path().join("sonagi.db");
+    let prepared = Prepared::open(path.clone(), bounds).map_err(at(path.clone()))?;
+    let folder = dir.path().join("ledger");
+    let sizes = RingSizes {
+        shards: options.ledger_rings.max(1),
+        bytes: options.ledger_ring_bytes,
+    };
+    let rings = Rings::open(&folder, sizes, &prepared).map_err(at(folder.clone()))?;
+    let database = Arc::new(prepared.start().map_err(at(path))?);
+    let ledger = Arc::new(Ledger::start(rings, database.clone()).map_err(at(folder))?);
+    Ok(Stores {
+        metadata: database.clone(),
+        events: database.clone(),
+        runs: ledger.clone(),
+        database,
+        ledger,
+    })
+}
+
+fn at<E: std::error::Error + Send + Sync + 'static>(path: PathBuf) -> impl FnOnce(E) -> OpenError {
+    move |source| OpenError {
+        path,
+        source: Box::new(source),
+    }
+}
+
+impl Stores {
+    /// Finishes what waits, moves everything to where the next start finds it fastest, ends all threads. What is called
+    /// afterwards is answered as closed, except appending to the ledger, which still keeps its promise.
+    pub async fn close(&self) {
+        self.ledger.close().await;
+        self.database.close().await;
+    }
+}

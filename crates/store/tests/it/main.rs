@@ -1,0 +1,7 @@
+//! The stores on a real disk: the ports' suites, what survives the end of a process, hostile archives.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod crash;
+mod durability;
+mod opened;
+mod suites;
