@@ -32,6 +32,8 @@ pub enum RunStatus {
     ResponseTooLarge,
     /// The function broke its contract.
     ProtocolViolation,
+    /// The caller went away before the answer was complete.
+    CallerGone,
     /// The platform failed.
     Platform,
     /// A status of a newer platform.
@@ -52,6 +54,7 @@ impl RunStatus {
             Self::InitError => "init error",
             Self::ResponseTooLarge => "response too large",
             Self::ProtocolViolation => "protocol violation",
+            Self::CallerGone => "caller gone",
             Self::Platform => "platform error",
             Self::Unknown => "unknown",
         }
