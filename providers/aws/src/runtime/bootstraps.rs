@@ -1,0 +1,171 @@
+//! The bootstraps of the managed runtimes: embedded here, written once at start to a folder that instances see
+//! read-only at `/var/runtime`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sonagi_ports::{Interpreter, Language};
+
+/// Files of the Python bootstrap. `bootstrap.py` is what the interpreter is started with; the others are modules, so
+/// that compiled code can be used for them.
+const PYTHON: &[(&str, &str)] = &[
+    ("bootstrap.py", include_str!("../../bootstrap/python/bootstrap.py")),
+    ("_sonagi_runtime.py", include_str!("../../bootstrap/python/_sonagi_runtime.py")),
+    ("_sonagi_faults.py", include_str!("../../bootstrap/python/_sonagi_faults.py")),
+    ("_sonagi_logging.py", include_str!("../../bootstrap/python/_sonagi_logging.py")),
+    ("_sonagi_json.py", include_str!("../../bootstrap/python/_sonagi_json.py")),
+    ("snapshot_restore_py.py", include_str!("../../bootstrap/python/snapshot_restore_py.py")),
+];
+
+/// Files of the Node bootstrap.
+const NODE: &[(&str, &str)] = &[
+    ("bootstrap.cjs", include_str!("../../bootstrap/node/bootstrap.cjs")),
+    ("client.cjs", include_str!("../../bootstrap/node/client.cjs")),
+    ("errors.cjs", include_str!("../../bootstrap/node/errors.cjs")),
+    ("loader.cjs", include_str!("../../bootstrap/node/loader.cjs")),
+    ("logging.cjs", include_str!("../../bootstrap/node/logging.cjs")),
+    ("streaming.cjs", include_str!("../../bootstrap/node/streaming.cjs")),
+];
+
+/// Compiles every module beside itself. The result is trusted without a look at the source, so the folder must be
+/// written anew at every start.
+const COMPILE: &str = "import py_compile, sys\nfor path in sys.argv[1:]:\n    py_compile.compile(path, doraise=True, \
+                       invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)";
+
+/// The bootstraps could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {path}")]
+pub struct BootstrapError {
+    /// What was tried.
+    action: &'static str,
+    /// On what.
+    path: PathBuf,
+    /// What the system said.
+    #[source]
+    source: io::Error,
+}
+
+/// The bootstraps on this host's disk.
+#[derive(Debug)]
+pub(super) struct Bootstraps {
+    dir: PathBuf,
+}
+
+impl Bootstraps {
+    /// Writes them anew, and compiles the Python modules with each Python 3.N of the host: without that, every cold
+    /// start would compile them again.
+    pub(super) fn write(dir: PathBuf, interpreters: &[Interpreter]) -> Result<Self, BootstrapError> {
+        for (language, files) in [(Language::Python, PYTHON), (Language::Node, NODE)] {
+            write_folder(&dir.join(folder(language)), files)?;
+        }
+        let mut compiled = BTreeSet::new();
+        for interpreter in interpreters.iter().filter(|interpreter| interpreter.language == Language::Python) {
+            if compiled.insert(minor(&interpreter.version)) {
+                compile(interpreter, &dir.join(folder(Language::Python)));
+            }
+        }
+        Ok(Self { dir })
+    }
+
+    /// The folder that an instance of this language sees at `/var/runtime`.
+    pub(super) fn folder(&self, language: Language) -> PathBuf {
+        self.dir.join(folder(language))
+    }
+}
+
+const fn folder(language: Language) -> &'static str {
+    match language {
+        Language::Python => "python",
+        Language::Node => "node",
+    }
+}
+
+/// `3.11.7` → `3.11`: versions that differ only after that share compiled code.
+fn minor(version: &str) -> &str {
+    version.match_indices('.').nth(1).map_or(version, |(at, _)| &version[..at])
+}
+
+fn write_folder(folder: &Path, files: &[(&str, &str)]) -> Result<(), BootstrapError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| BootstrapError { action, path, source }
+    };
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", folder)(error)),
+        Ok(()) | Err(_) => {}
+    }
+    fs::create_dir_all(folder).map_err(failed("create", folder))?;
+    readable(folder, 0o755).map_err(failed("set the mode of", folder))?;
+    for (name, text) in files {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(failed("write", &path))?;
+        readable(&path, 0o644).map_err(failed("set the mode of", &path))?;
+    }
+    Ok(())
+}
+
+/// Whatever the umask of this process: instances read these files under a uid of their own.
+fn readable(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// A failure only costs time at each start, so it is no error.
+fn compile(interpreter: &Interpreter, folder: &Path) {
+    let modules = PYTHON.iter().skip(1).map(|(name, _)| folder.join(name));
+    let result = Command::new(&interpreter.program)
+        .args(["-I", "-S", "-c", COMPILE])
+        .args(modules)
+        .env_clear()
+        .envs(interpreter.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output();
+    match result {
+        Ok(output) if output.status.success() => {
+            let cache = folder.join("__pycache__");
+            let made = fs::read_dir(&cache).into_iter().flatten().flatten().map(|entry| entry.path());
+            for path in made {
+                let _ = readable(&path, 0o644);
+            }
+            let _ = readable(&cache, 0o755);
+        }
+        Ok(output) => tracing::warn!(
+            interpreter = %interpreter.program,
+            status = %output.status,
+            "the Python bootstrap could not be compiled; cold starts take longer"
+        ),
+        Err(error) => tracing::warn!(
+            interpreter = %interpreter.program,
+            %error,
+            "the Python bootstrap could not be compiled; cold starts take longer"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_cut_after_the_second_part() {
+        for (version, expected) in [("3.11.7", "3.11"), ("3.11", "3.11"), ("3", "3"), ("3.13.0rc1", "3.13")] {
+            assert_eq!(minor(version), expected);
+        }
+    }
+
+    #[test]
+    fn a_folder_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let stale = dir.path().join("python/__pycache__/old.pyc");
+        fs::create_dir_all(stale.parent().unwrap()).unwrap();
+        fs::write(&stale, "old").unwrap();
+        let bootstraps = Bootstraps::write(dir.path().to_owned(), &[]).unwrap();
+        assert!(!stale.exists());
+        assert!(bootstraps.folder(Language::Python).join("bootstrap.py").exists());
+        assert!(bootstraps.folder(Language::Node).join("bootstrap.cjs").exists());
+    }
+}

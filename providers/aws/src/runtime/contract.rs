@@ -1,0 +1,212 @@
+//! [`AwsContract`]: Lambda's side of the engine's [`Contract`] port.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use sonagi_model::{InstanceLimits, Revision};
+use sonagi_ports::{
+    Clock, Contract, ContractError, ContractLimits, Entropy, Interpreter, Interpreters, Launch, LaunchPlan, Moment,
+    Mount, Opening, Session,
+};
+
+use super::answers::Defaults;
+use super::bootstraps::{BootstrapError, Bootstraps};
+use super::environment::{self, Facts, function_arn};
+use super::exchange::Exchange;
+use super::launch::{self, EXEC_WRAPPER, RUNTIME_DIR, Runtime, TASK_ROOT};
+use super::server::RuntimeApi;
+use super::session::{AwsSession, FrontSlot};
+use super::{InstanceFront, narrate};
+use crate::credentials::TemporaryCredentials;
+
+/// The name that revisions of Lambda functions carry.
+pub const CONTRACT: &str = "aws-lambda";
+
+/// Numbers of the contract that are settings. The defaults are Lambda's.
+#[derive(Debug, Clone)]
+pub struct RuntimeOptions {
+    /// Port of the Runtime API inside an instance. Lambda's own is 9001.
+    pub runtime_port: u16,
+    /// Port of the platform's API inside an instance: `AWS_ENDPOINT_URL` points there.
+    pub platform_port: u16,
+    /// Longest initialization of an on-demand instance. Source: AWS Lambda quotas: 10 s.
+    pub init: Duration,
+    /// Largest whole answer in bytes. Lambda: 6 MiB and 100 bytes (recorded from AWS).
+    pub response: u64,
+    /// Largest streamed answer in bytes. Source: AWS Lambda quotas: 200 MB.
+    pub stream: u64,
+}
+
+impl Default for RuntimeOptions {
+    fn default() -> Self {
+        Self {
+            runtime_port: 9001,
+            platform_port: 4747,
+            init: Duration::from_secs(10),
+            response: 6 * 1024 * 1024 + 100,
+            stream: 200 * 1024 * 1024,
+        }
+    }
+}
+
+/// Lambda's contract. See the module.
+#[derive(Debug)]
+pub struct AwsContract {
+    interpreters: Arc<dyn Interpreters>,
+    base_system: Vec<Mount>,
+    bootstraps: Bootstraps,
+    credentials: Arc<TemporaryCredentials>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    options: RuntimeOptions,
+    front: FrontSlot,
+}
+
+impl AwsContract {
+    /// Writes the embedded bootstraps to `bootstrap_dir` and compiles the Python one with each Python of the host, which
+    /// blocks for some tens of milliseconds. `base_system` is mounted in every instance.
+    ///
+    /// # Errors
+    /// [`BootstrapError`] when the folder cannot be written.
+    pub fn new(
+        interpreters: Arc<dyn Interpreters>,
+        base_system: Vec<Mount>,
+        bootstrap_dir: PathBuf,
+        credentials: Arc<TemporaryCredentials>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        options: RuntimeOptions,
+    ) -> Result<Self, BootstrapError> {
+        let bootstraps = Bootstraps::write(bootstrap_dir, &interpreters.all())?;
+        let front = Arc::new(OnceLock::new());
+        Ok(Self { interpreters, base_system, bootstraps, credentials, clock, entropy, options, front })
+    }
+
+    /// Says who answers requests of function code to the platform's API. Until then they get 503. The first one stays.
+    pub fn attach(&self, front: Arc<dyn InstanceFront>) {
+        let _ = self.front.set(front);
+    }
+
+    /// Whether functions with this runtime can run on this host, before any code is looked at.
+    ///
+    /// # Errors
+    /// [`ContractError::RuntimeMissing`] with a hint that names the runtimes which can.
+    pub fn check_runtime(&self, runtime: &str) -> Result<(), ContractError> {
+        self.resolve(runtime).map(|_| ())
+    }
+
+    /// Identifiers of the runtimes that can run on this host.
+    #[must_use]
+    pub fn runtimes(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.interpreters.all().iter().map(launch::runtime_of).collect();
+        names.extend(["provided", "provided.al2", "provided.al2023"].map(str::to_owned));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn resolve<'a>(&self, runtime: &'a str) -> Result<(Runtime<'a>, Option<Interpreter>), ContractError> {
+        let parsed = Runtime::parse(runtime).ok_or_else(|| launch::missing(self.interpreters.as_ref(), runtime))?;
+        let interpreter = match parsed {
+            Runtime::Managed(language, version) => {
+                Some(launch::interpreter(self.interpreters.as_ref(), runtime, language, version)?)
+            }
+            Runtime::Provided => None,
+        };
+        Ok((parsed, interpreter))
+    }
+
+    fn mounts(&self, interpreter: Option<&Interpreter>) -> Vec<Mount> {
+        let mut mounts = Vec::new();
+        if let Some(interpreter) = interpreter {
+            mounts.extend(interpreter.mounts.iter().cloned());
+        }
+        mounts.extend(self.base_system.iter().cloned());
+        if let Some(interpreter) = interpreter {
+            let source = self.bootstraps.folder(interpreter.language);
+            mounts.push(Mount { source, target: RUNTIME_DIR.to_owned(), executable: false });
+        }
+        mounts
+    }
+
+    /// Version of what runs this revision; empty for custom runtimes.
+    fn runtime_version(&self, revision: &Revision) -> String {
+        match self.resolve(&revision.spec.runtime) {
+            Ok((_, Some(interpreter))) => interpreter.version,
+            Ok((_, None)) | Err(_) => String::new(),
+        }
+    }
+}
+
+impl Contract for AwsContract {
+    fn name(&self) -> &'static str {
+        CONTRACT
+    }
+
+    fn plan(&self, launch: &Launch<'_>) -> Result<LaunchPlan, ContractError> {
+        let (revision, spec) = (launch.revision, &launch.revision.spec);
+        let (runtime, interpreter) = self.resolve(&spec.runtime)?;
+        let program = match &interpreter {
+            Some(interpreter) => {
+                let wrapper = spec.environment.get(EXEC_WRAPPER).map(String::as_str);
+                launch::managed_program(interpreter, spec.memory, wrapper)
+            }
+            None => launch::provided_program(launch.tree)?,
+        };
+        let environment = environment::build(&Facts {
+            revision,
+            instance: launch.instance,
+            runtime,
+            interpreter: interpreter.as_ref(),
+            keys: &self.credentials.derive(launch.instance),
+            now: self.clock.now(),
+            options: &self.options,
+        })?;
+        Ok(LaunchPlan {
+            instance: launch.instance,
+            mounts: self.mounts(interpreter.as_ref()),
+            code: Mount { source: launch.tree.to_owned(), target: TASK_ROOT.to_owned(), executable: true },
+            program,
+            environment,
+            working_directory: TASK_ROOT.to_owned(),
+            listeners: vec![self.options.runtime_port, self.options.platform_port],
+            limits: InstanceLimits::for_sizes(spec.memory, spec.scratch),
+        })
+    }
+
+    fn open(&self, opening: Opening) -> Arc<dyn Session> {
+        // A revision without an ARN cannot be planned, so it is never opened.
+        let function_arn = function_arn(&opening.revision).unwrap_or_default();
+        self.credentials.issue(opening.instance, opening.revision.namespace.clone(), function_arn.clone());
+        let api = RuntimeApi {
+            exchange: Exchange::new(),
+            limits: self.limits(),
+            defaults: Defaults { function_arn },
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        };
+        let credentials = Arc::clone(&self.credentials);
+        Arc::new(AwsSession::open(opening.instance, api, credentials, &self.front, opening.listeners))
+    }
+
+    fn limits(&self) -> ContractLimits {
+        ContractLimits { init: self.options.init, response: self.options.response, stream: self.options.stream }
+    }
+
+    /// Initialization and duration together, rounded up to the next millisecond.
+    /// Source: AWS Lambda pricing; initialization is billed for every configuration since 1 August 2025.
+    fn billed_ms(&self, init: Duration, duration: Duration) -> u64 {
+        u64::try_from((init + duration).as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    fn narrate(&self, moment: &Moment<'_>) -> Vec<String> {
+        let version = match moment {
+            Moment::InitStart { revision } => self.runtime_version(revision),
+            Moment::InitFailed { .. } | Moment::Start { .. } | Moment::TimedOut { .. } | Moment::End { .. } => {
+                String::new()
+            }
+        };
+        narrate::lines(moment, &version)
+    }
+}

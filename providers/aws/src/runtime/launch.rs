@@ -1,0 +1,191 @@
+//! What is started in an instance: the program of each runtime, and the entry point that custom runtimes must have.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use sonagi_model::Mebibytes;
+use sonagi_ports::{ContractError, Interpreter, Interpreters, Language};
+
+/// Where the code is inside. Source: AWS Lambda, "Runtime environment variables", `LAMBDA_TASK_ROOT`.
+pub(super) const TASK_ROOT: &str = "/var/task";
+/// Where the runtime is inside. Source: the same, `LAMBDA_RUNTIME_DIR`.
+pub(super) const RUNTIME_DIR: &str = "/var/runtime";
+/// A program that the user puts before that of a managed runtime.
+/// Source: AWS Lambda developer guide, "Using wrapper scripts".
+pub(super) const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+
+/// A runtime identifier, understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runtime<'a> {
+    /// The platform brings the interpreter and the bootstrap.
+    Managed(Language, &'a str),
+    /// The function brings an executable named `bootstrap`.
+    Provided,
+}
+
+impl<'a> Runtime<'a> {
+    /// From `python3.N`, `nodejsN.x`, `provided`, `provided.al2` or `provided.al2023`.
+    pub(super) fn parse(runtime: &'a str) -> Option<Self> {
+        let number = |text: &str| !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+        if let Some(version) = runtime.strip_prefix("python") {
+            return version.strip_prefix("3.").is_some_and(number).then_some(Self::Managed(Language::Python, version));
+        }
+        if let Some(version) = runtime.strip_prefix("nodejs").and_then(|rest| rest.strip_suffix(".x")) {
+            return number(version).then_some(Self::Managed(Language::Node, version));
+        }
+        matches!(runtime, "provided" | "provided.al2" | "provided.al2023").then_some(Self::Provided)
+    }
+}
+
+/// The identifier under which functions ask for this interpreter.
+pub(super) fn runtime_of(interpreter: &Interpreter) -> String {
+    let mut parts = interpreter.version.split('.');
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match interpreter.language {
+        Language::Python => format!("python{major}.{minor}"),
+        Language::Node => format!("nodejs{major}.x"),
+    }
+}
+
+/// The interpreter of exactly the version asked for: never another one in its place.
+pub(super) fn interpreter(
+    interpreters: &dyn Interpreters,
+    runtime: &str,
+    language: Language,
+    version: &str,
+) -> Result<Interpreter, ContractError> {
+    interpreters.find(language, version).ok_or_else(|| missing(interpreters, runtime))
+}
+
+/// The host lacks a runtime; the hint names those that it has.
+pub(super) fn missing(interpreters: &dyn Interpreters, runtime: &str) -> ContractError {
+    let mut names: Vec<String> = interpreters.all().iter().map(runtime_of).collect();
+    names.sort();
+    names.dedup();
+    names.push("provided.al2023".to_owned());
+    let install = match Runtime::parse(runtime) {
+        Some(Runtime::Managed(Language::Python, version)) => format!("; install Python {version} on it and restart"),
+        Some(Runtime::Managed(Language::Node, version)) => format!("; install Node.js {version} on it and restart"),
+        Some(Runtime::Provided) | None => String::new(),
+    };
+    let hint = format!("this host has {}{install}", names.join(", "));
+    ContractError::RuntimeMissing { runtime: runtime.to_owned(), hint }
+}
+
+/// Program and arguments of a managed runtime. The script is the last argument: wrapper scripts insert options before it.
+/// Source: AWS Lambda developer guide, "Using wrapper scripts" (sample `importtime_wrapper`).
+pub(super) fn managed_program(interpreter: &Interpreter, memory: Mebibytes, wrapper: Option<&str>) -> Vec<String> {
+    let mut program = Vec::new();
+    if let Some(wrapper) = wrapper.filter(|wrapper| !wrapper.is_empty()) {
+        // As in Lambda, a shell starts the wrapper: a missing one ends in exit status 127.
+        program.extend(["/bin/sh", "-c", "exec \"$0\" \"$@\"", wrapper].map(str::to_owned));
+    }
+    program.push(interpreter.program.clone());
+    match interpreter.language {
+        // Without `site` the interpreter starts in a quarter less time, and packages of the host stay out of sight.
+        Language::Python => program.extend(["-S".to_owned(), format!("{RUNTIME_DIR}/bootstrap.py")]),
+        Language::Node => {
+            program.extend(heap_options(memory));
+            program.push(format!("{RUNTIME_DIR}/bootstrap.cjs"));
+        }
+    }
+    program
+}
+
+/// V8 sizes its heap by the host's memory; told the function's, it collects garbage before the limit ends the process.
+/// The shares are those of Lambda's own bootstrap script: 90 % old space, 5 % for each half of the young one.
+fn heap_options(memory: Mebibytes) -> [String; 2] {
+    [
+        format!("--max-semi-space-size={}", (memory.0 * 5 / 100).clamp(1, 16)),
+        format!("--max-old-space-size={}", memory.0 * 90 / 100),
+    ]
+}
+
+/// Program of a custom runtime, after a look at the code on the host. Lambda looks for `/var/task/bootstrap`,
+/// `/opt/bootstrap` and `/var/runtime/bootstrap`; only the first can exist here, there being no layers.
+pub(super) fn provided_program(tree: &Path) -> Result<Vec<String>, ContractError> {
+    let invalid = |message: String| ContractError::EntryPoint { kind: "Runtime.InvalidEntrypoint".to_owned(), message };
+    let program = format!("{TASK_ROOT}/bootstrap");
+    let found = match fs::symlink_metadata(tree.join("bootstrap")) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(invalid("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()));
+        }
+        Err(error) => return Err(invalid(format!("fork/exec {program}: {error}"))),
+    };
+    if found.is_dir() {
+        return Err(invalid("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()));
+    }
+    // A link is followed by the kernel inside the sandbox, never on the host.
+    if !found.is_symlink() && found.permissions().mode() & 0o111 == 0 {
+        return Err(invalid(format!("fork/exec {program}: permission denied")));
+    }
+    Ok(vec![program])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runtime_names_are_read_exactly() {
+        use Language::{Node, Python};
+        let cases = [
+            ("python3.11", Some(Runtime::Managed(Python, "3.11"))),
+            ("nodejs20.x", Some(Runtime::Managed(Node, "20"))),
+            ("provided", Some(Runtime::Provided)),
+            ("provided.al2023", Some(Runtime::Provided)),
+            ("python2.7", None),
+            ("python3", None),
+            ("python3.", None),
+            ("python3.11.7", None),
+            ("python3.x", None),
+            ("nodejs20", None),
+            ("nodejs.x", None),
+            ("nodejs20.9.x", None),
+            ("ruby3.3", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Runtime::parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrapper_gets_the_whole_command_line_with_the_script_last() {
+        let interpreter = Interpreter {
+            language: Language::Node,
+            version: "20.1.0".to_owned(),
+            program: "/usr/bin/node".to_owned(),
+            mounts: Vec::new(),
+            environment: Vec::new(),
+        };
+        let bare = managed_program(&interpreter, Mebibytes(256), None);
+        assert_eq!(
+            bare,
+            ["/usr/bin/node", "--max-semi-space-size=12", "--max-old-space-size=230", "/var/runtime/bootstrap.cjs"]
+        );
+        let wrapped = managed_program(&interpreter, Mebibytes(256), Some("/var/task/wrap"));
+        assert_eq!(wrapped[..4], ["/bin/sh", "-c", "exec \"$0\" \"$@\"", "/var/task/wrap"]);
+        assert_eq!(wrapped[4..], bare);
+        assert_eq!(managed_program(&interpreter, Mebibytes(256), Some("")), bare);
+        assert_eq!(runtime_of(&interpreter), "nodejs20.x");
+    }
+
+    #[test]
+    fn a_custom_runtime_needs_an_executable_bootstrap() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = |dir: &Path| provided_program(dir).unwrap_err().to_string();
+        assert!(message(dir.path()).starts_with("Runtime.InvalidEntrypoint: Couldn't find valid bootstrap(s)"));
+        let path = dir.path().join("bootstrap");
+        fs::create_dir(&path).unwrap();
+        assert!(message(dir.path()).contains("Couldn't find"));
+        fs::remove_dir(&path).unwrap();
+        fs::write(&path, "#!/bin/sh\n").unwrap();
+        assert!(message(dir.path()).ends_with("fork/exec /var/task/bootstrap: permission denied"));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(provided_program(dir.path()).unwrap(), ["/var/task/bootstrap"]);
+    }
+}

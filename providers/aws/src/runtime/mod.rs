@@ -1,0 +1,36 @@
+//! Lambda's runtime contract: how instances of Lambda functions are launched, and how the platform talks with the code
+//! in them (the Runtime API of version 2018-06-01).
+//!
+//! [`AwsContract`] plans launches and opens sessions; a session serves two listeners inside the instance's network
+//! namespace, the Runtime API and, through an [`InstanceFront`], the platform's own API. The bootstraps of Python and
+//! Node are ours and embedded (`bootstrap/`); custom runtimes and the official runtime interface clients speak to the
+//! same listener.
+
+mod answers;
+pub mod attributes;
+mod bootstraps;
+mod contract;
+mod environment;
+mod exchange;
+mod launch;
+mod narrate;
+mod server;
+mod session;
+mod stream;
+mod trace;
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use sonagi_model::InstanceId;
+
+pub use bootstraps::BootstrapError;
+pub use contract::{AwsContract, CONTRACT, RuntimeOptions};
+pub use environment::function_arn;
+
+/// What answers requests of function code to the platform's own API, on the second listener of its instance. Requests
+/// are signed with the instance's temporary credentials; checking that is the front's business.
+pub trait InstanceFront: Send + Sync + std::fmt::Debug {
+    /// Answers one request that came out of this instance.
+    fn serve(&self, request: Request<Incoming>, instance: InstanceId) -> BoxFuture<'static, Response<sonagi_wire::Body>>;
+}

@@ -1,0 +1,136 @@
+//! The conversation with one instance: its listeners, its tasks, its end.
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use sonagi_model::InstanceId;
+use sonagi_ports::{Call, InitFailure, Reply, Session, SessionError};
+use sonagi_wire::{HttpLimits, serve_stream};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::InstanceFront;
+use super::exchange::Exchange;
+use super::server::{self, CONNECTIONS, Ending, RuntimeApi};
+use crate::credentials::TemporaryCredentials;
+
+/// Where the front will be, once it is attached.
+pub(super) type FrontSlot = Arc<OnceLock<Arc<dyn InstanceFront>>>;
+
+/// A session of this contract.
+#[derive(Debug)]
+pub(super) struct AwsSession {
+    instance: InstanceId,
+    exchange: Arc<Exchange>,
+    credentials: Arc<TemporaryCredentials>,
+    runtime: Ending,
+    front: Ending,
+}
+
+impl AwsSession {
+    /// Begins to serve. Listeners: the Runtime API's, then the platform API's.
+    pub(super) fn open(
+        instance: InstanceId,
+        api: RuntimeApi,
+        credentials: Arc<TemporaryCredentials>,
+        front: &FrontSlot,
+        listeners: Vec<TcpListener>,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let ending = || Ending { stop: stop.clone(), drain: CancellationToken::new(), tasks: TaskTracker::new() };
+        let session = Self {
+            instance,
+            exchange: Arc::clone(&api.exchange),
+            credentials,
+            runtime: ending(),
+            front: ending(),
+        };
+        let api = Arc::new(api);
+        let mut listeners = listeners.into_iter();
+        session.listen(listeners.next(), &session.runtime, move |stream| Arc::clone(&api).serve(stream));
+        let (front, stop) = (Arc::clone(front), session.front.stop.clone());
+        session.listen(listeners.next(), &session.front, move |stream| {
+            serve_front(Arc::clone(&front), instance, stream, stop.clone())
+        });
+        session
+    }
+
+    fn listen<F>(&self, listener: Option<TcpListener>, ending: &Ending, serve: impl Fn(TcpStream) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Some(listener) = listener else { return };
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                ending.tasks.spawn(server::accept(listener, ending.clone(), serve));
+            }
+            Err(error) => {
+                tracing::error!(instance = %self.instance, %error, "a listener of an instance cannot be served");
+                self.close();
+            }
+        }
+    }
+}
+
+/// Serves one connection to the platform's own API.
+async fn serve_front(front: FrontSlot, instance: InstanceId, stream: TcpStream, stop: CancellationToken) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let front = front.get().cloned();
+        async move {
+            Ok::<_, Infallible>(match front {
+                Some(front) => front.serve(request, instance).await,
+                None => unavailable(),
+            })
+        }
+    });
+    // No time limit between requests: a frozen instance cannot notice that its kept connection was closed.
+    let limits = HttpLimits { connections: CONNECTIONS, head_timeout: None, ..HttpLimits::default() };
+    serve_stream(stream, limits, service, stop).await;
+}
+
+fn unavailable() -> Response<sonagi_wire::Body> {
+    let mut answer = Response::new(sonagi_wire::full("the platform is starting\n"));
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
+}
+
+#[async_trait]
+impl Session for AwsSession {
+    async fn ready(&self) -> Result<(), InitFailure> {
+        std::future::poll_fn(|cx| self.exchange.poll_ready(cx)).await
+    }
+
+    async fn invoke(&self, call: Call) -> Result<Reply, SessionError> {
+        let answer = self.exchange.deliver(call)?;
+        // The sender is dropped without an answer only when the session ends while the answer is being read.
+        answer.await.unwrap_or(Err(SessionError::Closed))
+    }
+
+    async fn drained(&self) {
+        self.runtime.drain.cancel();
+        self.runtime.tasks.close();
+        self.runtime.tasks.wait().await;
+        self.exchange.close();
+    }
+
+    fn close(&self) {
+        self.credentials.revoke(self.instance);
+        self.exchange.close();
+        for ending in [&self.runtime, &self.front] {
+            ending.stop.cancel();
+            ending.tasks.close();
+        }
+    }
+}
+
+impl Drop for AwsSession {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
