@@ -1,0 +1,377 @@
+//! The instances of one revision, and who waits for one. Every critical section over them is in this file.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::Mutex;
+use sonagi_model::{InstanceId, Mebibytes, Revision};
+use sonagi_ports::Contract;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::backoff::{BackOff, BackOffPolicy};
+use crate::error::{AcquireError, StartFailure};
+use crate::instance::Instance;
+use crate::lease::Lease;
+use crate::lifecycle::{End, Input, Life};
+use crate::scale::starts_needed;
+use crate::snapshot::RevisionSnapshot;
+
+/// What a waiter gets in the end.
+pub(crate) type Delivery = Result<Lease, AcquireError>;
+
+/// The instances of one revision.
+#[derive(Debug)]
+pub(crate) struct SubPool {
+    pub revision: Arc<Revision>,
+    pub contract: Arc<dyn Contract>,
+    state: Mutex<State>,
+    /// Highest memory seen, MiB; 0: none was measured.
+    peak: AtomicU32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Least recently used first.
+    idle: VecDeque<Arc<Instance>>,
+    /// Oldest first.
+    waiters: VecDeque<Waiter>,
+    /// Every instance that is not entirely gone.
+    members: HashMap<InstanceId, Arc<Instance>>,
+    starting: usize,
+    busy: usize,
+    /// Counts retirements; instances of an earlier one are not used again.
+    generation: u64,
+    next_waiter: u64,
+    back_off: BackOff<StartFailure>,
+    /// Taken out of the pool's map: look there again.
+    dead: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    number: u64,
+    to: oneshot::Sender<Delivery>,
+}
+
+/// Where a request stands.
+pub(crate) enum Asked {
+    /// An idle instance is there; it is counted as busy.
+    Idle(Arc<Instance>),
+    /// It waits; `starts` further instances are counted as starting and must be started.
+    Waits {
+        /// Its place in the queue.
+        place: Place,
+        /// What to start.
+        starts: usize,
+    },
+    /// The revision is left alone for now.
+    BackedOff(StartFailure),
+    /// Too many wait.
+    Full,
+    /// This sub-pool has left the map.
+    Dead,
+}
+
+/// A place in the queue; dropping it leaves the queue.
+pub(crate) struct Place {
+    sub: Arc<SubPool>,
+    number: u64,
+    pub delivery: oneshot::Receiver<Delivery>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.sub.state.lock();
+        if let Some(index) = state.waiters.iter().position(|waiter| waiter.number == self.number) {
+            state.waiters.remove(index);
+        }
+    }
+}
+
+/// What became of an instance that was free.
+pub(crate) enum Offered {
+    /// A waiter has it.
+    Taken,
+    /// It is idle now.
+    Idle,
+    /// It is counted no more and must be destroyed, and `starts` further instances are counted as starting for those
+    /// who wait.
+    Unwanted {
+        /// The instance.
+        instance: Arc<Instance>,
+        /// Why it is not used again.
+        end: End,
+        /// What to start.
+        starts: usize,
+    },
+}
+
+/// What has to be done after a start failed.
+pub(crate) struct Fallout {
+    /// Waiters that are told, each what.
+    told: Vec<(Waiter, AcquireError)>,
+    /// Further instances counted as starting.
+    pub starts: usize,
+}
+
+impl Fallout {
+    /// Tells the waiters, outside the lock.
+    pub(crate) fn tell(self) {
+        for (waiter, error) in self.told {
+            // A waiter that has gone needs no answer.
+            drop(waiter.to.send(Err(error)));
+        }
+    }
+}
+
+impl SubPool {
+    pub(crate) fn new(revision: Arc<Revision>, contract: Arc<dyn Contract>) -> Self {
+        Self {
+            revision,
+            contract,
+            state: Mutex::default(),
+            peak: AtomicU32::new(0),
+        }
+    }
+
+    /// The most recently used idle instance, or a place in the queue.
+    pub(crate) fn ask(self: &Arc<Self>, bound: usize, now: Instant) -> Asked {
+        let mut state = self.state.lock();
+        if state.dead {
+            return Asked::Dead;
+        }
+        if let Some(instance) = state.idle.pop_back() {
+            state.busy += 1;
+            return Asked::Idle(instance);
+        }
+        if let Some(failure) = state.back_off.refusal(now) {
+            return Asked::BackedOff(failure.replayed());
+        }
+        if state.waiters.len() >= bound {
+            return Asked::Full;
+        }
+        let (to, delivery) = oneshot::channel();
+        let number = state.next_waiter;
+        state.next_waiter += 1;
+        state.waiters.push_back(Waiter { number, to });
+        let starts = starts_needed(state.waiters.len(), state.starting);
+        state.starting += starts;
+        let place = Place {
+            sub: self.clone(),
+            number,
+            delivery,
+        };
+        Asked::Waits { place, starts }
+    }
+
+    /// A start begins; the generation it belongs to.
+    pub(crate) fn generation(&self) -> u64 {
+        self.state.lock().generation
+    }
+
+    /// A started process belongs to this revision from now on.
+    pub(crate) fn enrol(&self, instance: Arc<Instance>) {
+        self.state.lock().members.insert(instance.id, instance);
+    }
+
+    /// An instance is entirely gone.
+    pub(crate) fn strike(&self, id: InstanceId) {
+        self.state.lock().members.remove(&id);
+    }
+
+    /// A start has succeeded: the instance is busy until it is offered.
+    pub(crate) fn started(&self) {
+        let mut state = self.state.lock();
+        state.starting -= 1;
+        state.busy += 1;
+        state.back_off = BackOff::Clear;
+    }
+
+    /// A start has failed. The oldest waiter is told; others are told too while the revision is left alone, or get
+    /// further starts.
+    pub(crate) fn failed(&self, failure: StartFailure, policy: &BackOffPolicy, now: Instant) -> Fallout {
+        let mut state = self.state.lock();
+        state.starting -= 1;
+        state.back_off.failed(failure.clone(), policy, now);
+        let mut told = Vec::new();
+        let replay = failure.replayed();
+        if let Some(waiter) = state.pop_waiter() {
+            told.push((waiter, AcquireError::Failed(failure)));
+        }
+        if state.back_off.refusal(now).is_some() {
+            let others = state.waiters.drain(..);
+            told.extend(others.map(|waiter| (waiter, AcquireError::Failed(replay.clone()))));
+        }
+        let starts = starts_needed(state.waiters.len(), state.starting);
+        state.starting += starts;
+        Fallout { told, starts }
+    }
+
+    /// A start could not be made or was broken off, through no fault of the revision: the newest waiter is told why,
+    /// unless enough instances are starting for all.
+    pub(crate) fn called_off(&self, why: AcquireError) -> Fallout {
+        let mut state = self.state.lock();
+        state.starting -= 1;
+        let mut told = Vec::new();
+        while starts_needed(state.waiters.len(), state.starting) > 0 {
+            // One that has gone was counted as well.
+            let Some(waiter) = state.waiters.pop_back() else { break };
+            if !waiter.to.is_closed() {
+                told.push((waiter, why));
+                break;
+            }
+        }
+        Fallout { told, starts: 0 }
+    }
+
+    /// A busy instance is free: the oldest waiter gets it, or it becomes idle, unless `end` says why it is not used again.
+    pub(crate) fn offer(&self, mut lease: Lease, end: Option<End>, now: Instant) -> Offered {
+        let instance = lease.instance().clone();
+        let mut state = self.state.lock();
+        let end = end.or_else(|| state.objection(&instance));
+        if let Some(end) = end {
+            lease.forget();
+            return state.refuse(instance, end);
+        }
+        while let Some(waiter) = state.pop_waiter() {
+            match waiter.to.send(Ok(lease)) {
+                Ok(()) => return Offered::Taken,
+                Err(Ok(back)) => lease = back,
+                Err(Err(_)) => unreachable!("a lease was sent"),
+            }
+        }
+        lease.forget();
+        if instance.advance(Input::Release, now).is_err() {
+            return state.refuse(instance, End::Condemned);
+        }
+        state.busy -= 1;
+        state.idle.push_back(instance);
+        Offered::Idle
+    }
+
+    /// A busy instance is not used again.
+    pub(crate) fn withdraw(&self) {
+        self.state.lock().busy -= 1;
+    }
+
+    /// Takes an instance out of the idle ones; `false`: it is not among them (any more).
+    pub(crate) fn remove_idle(&self, instance: &Arc<Instance>) -> bool {
+        let mut state = self.state.lock();
+        let index = state.idle.iter().position(|idle| Arc::ptr_eq(idle, instance));
+        index.is_some_and(|index| state.idle.remove(index).is_some())
+    }
+
+    /// Instances that are idle now, least recently used first.
+    pub(crate) fn idle(&self) -> Vec<Arc<Instance>> {
+        self.state.lock().idle.iter().cloned().collect()
+    }
+
+    /// Every instance that is not entirely gone.
+    pub(crate) fn members(&self) -> Vec<Arc<Instance>> {
+        self.state.lock().members.values().cloned().collect()
+    }
+
+    /// Instances of today are not used again; those idle are handed over to be destroyed.
+    pub(crate) fn retire(&self) -> Vec<Arc<Instance>> {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        state.back_off = BackOff::Clear;
+        state.idle.drain(..).collect()
+    }
+
+    /// Whether nothing is left and nothing is remembered; then it is dead from now on.
+    pub(crate) fn bury(&self, policy: &BackOffPolicy, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let remembered = state.back_off.forgotten_at(policy).is_some_and(|at| now < at);
+        let used = !state.members.is_empty() || state.starting + state.busy + state.waiters.len() > 0;
+        if remembered || used {
+            return false;
+        }
+        state.dead = true;
+        true
+    }
+
+    /// The end: nobody gets an instance any more, those who wait are sent away by the loss of their senders.
+    pub(crate) fn close(&self) -> Vec<Arc<Instance>> {
+        let mut state = self.state.lock();
+        state.dead = true;
+        state.waiters.clear();
+        state.idle.drain(..).collect()
+    }
+
+    /// When failures are forgotten, if there are some.
+    pub(crate) fn forgotten_at(&self, policy: &BackOffPolicy) -> Option<Instant> {
+        self.state.lock().back_off.forgotten_at(policy)
+    }
+
+    /// Starting and busy instances, and waiters.
+    pub(crate) fn in_use(&self) -> usize {
+        let state = self.state.lock();
+        state.starting + state.busy + state.waiters.len()
+    }
+
+    /// Takes note of the memory that an instance was seen to use; the highest known.
+    pub(crate) fn observe(&self, peak: Mebibytes) -> Mebibytes {
+        Mebibytes(self.peak.fetch_max(peak.0, Ordering::Relaxed).max(peak.0))
+    }
+
+    /// The highest memory known, if any was measured.
+    pub(crate) fn peak(&self) -> Option<Mebibytes> {
+        Some(self.peak.load(Ordering::Relaxed))
+            .filter(|peak| *peak > 0)
+            .map(Mebibytes)
+    }
+
+    pub(crate) fn snapshot(&self) -> RevisionSnapshot {
+        let state = self.state.lock();
+        let frozen = (state.idle.iter())
+            .filter(|instance| matches!(instance.life(), Life::Frozen { .. }))
+            .count();
+        RevisionSnapshot {
+            revision: self.revision.clone(),
+            starting: state.starting,
+            idle: state.idle.len() - frozen,
+            frozen,
+            busy: state.busy,
+            waiting: state.waiters.len(),
+        }
+    }
+}
+
+impl State {
+    /// Why an instance is not used again, if there is a reason.
+    fn objection(&self, instance: &Instance) -> Option<End> {
+        if self.dead {
+            Some(End::Drained)
+        } else if instance.has_ended() {
+            Some(End::Exited)
+        } else if instance.generation != self.generation {
+            Some(End::Retired)
+        } else {
+            None
+        }
+    }
+
+    fn refuse(&mut self, instance: Arc<Instance>, end: End) -> Offered {
+        self.busy -= 1;
+        let starts = if self.dead {
+            0
+        } else {
+            starts_needed(self.waiters.len(), self.starting)
+        };
+        self.starting += starts;
+        Offered::Unwanted { instance, end, starts }
+    }
+
+    /// The oldest waiter that is still there.
+    fn pop_waiter(&mut self) -> Option<Waiter> {
+        loop {
+            let waiter = self.waiters.pop_front()?;
+            if !waiter.to.is_closed() {
+                return Some(waiter);
+            }
+        }
+    }
+}
