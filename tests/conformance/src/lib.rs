@@ -1,1 +1,76 @@
-//! Being written.
+//! Conformance with providers, judged by their own clients, unmodified and in pinned versions.
+//!
+//! A case is a folder below `cases/` with one script: `case.py` (boto3, run by `kit/kit.py`), `case.sh` (the AWS
+//! command line) or `case.cjs` (the JavaScript SDK). Scripts know nothing of Sonagi: they read the address and the keys
+//! from the variables that every AWS client reads. With `SONAGI_ENDPOINT` set to an address, and the AWS variables to
+//! keys for it, the same cases run against whatever is there; without, each case gets a platform of its own.
+
+use std::ffi::OsString;
+use std::fs;
+
+use sonagi_testkit::{Client, Environment, Platform, Setup, checkout, installed};
+
+/// The folder of all cases.
+const CASES: &str = "tests/conformance/cases";
+
+/// Names of all cases.
+///
+/// # Panics
+/// The folder cannot be read.
+#[must_use]
+pub fn cases() -> Vec<String> {
+    let entries = fs::read_dir(checkout(CASES)).expect("the folder of cases").flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs one case.
+///
+/// # Panics
+/// It fails; what it printed is shown.
+pub async fn run(case: &str) {
+    let (platform, environment) = endpoint().await;
+    let folder = checkout(CASES).join(case);
+    let (client, arguments): (Client, Vec<OsString>) = if folder.join("case.py").exists() {
+        (
+            Client::Boto3,
+            vec![
+                checkout("tests/conformance/kit/kit.py").into(),
+                folder.join("case.py").into(),
+            ],
+        )
+    } else if folder.join("case.cjs").exists() {
+        (Client::JavaScript, vec![folder.join("case.cjs").into()])
+    } else {
+        (Client::Shell, vec![folder.join("case.sh").into()])
+    };
+    let ended = client.run(arguments, &environment).await;
+    println!("{}", ended.stdout);
+    assert!(
+        ended.success,
+        "case {case}: status {:?}\n{}\n{}",
+        ended.code, ended.stdout, ended.stderr
+    );
+    drop(platform);
+}
+
+/// Where to test: a platform made now, or what the variables name.
+async fn endpoint() -> (Option<Platform>, Environment) {
+    let checkout = checkout("").to_string_lossy().into_owned();
+    let mut environment = vec![("SONAGI_CHECKOUT".to_owned(), checkout)];
+    // `aws` and a python3 that functions are not run by, for the shell.
+    let path = std::env::var("PATH").unwrap_or_default();
+    let tools = installed("python/awscli/bin");
+    environment.push(("PATH".to_owned(), format!("{path}:{}", tools.display())));
+    if let Ok(address) = std::env::var("SONAGI_ENDPOINT") {
+        environment.push(("AWS_ENDPOINT_URL".to_owned(), address));
+        environment.extend(std::env::vars().filter(|(name, _)| name.starts_with("AWS_")));
+        return (None, environment);
+    }
+    let platform = Setup::new().set("keep-alive", "20s").start().await;
+    environment.extend(platform.aws().await);
+    (Some(platform), environment)
+}

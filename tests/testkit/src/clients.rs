@@ -24,6 +24,8 @@ pub enum Client {
     AwsCli,
     /// Node.js with the JavaScript SDK.
     JavaScript,
+    /// A bash script, which finds the AWS command line as `aws`.
+    Shell,
 }
 
 /// How a script or command ended.
@@ -93,6 +95,7 @@ impl Client {
                 node.env("NODE_PATH", installed("npm/node_modules"));
                 node
             }
+            Self::Shell => Command::new("bash"),
         };
         command.args(arguments.into_iter().map(Into::into));
         run(command, environment).await
@@ -112,7 +115,7 @@ impl Client {
     /// As [`Client::run`].
     pub async fn text(self, program: &str, environment: &Environment) -> Ended {
         let flag = match self {
-            Self::Boto3 | Self::AwsCli => "-c",
+            Self::Boto3 | Self::AwsCli | Self::Shell => "-c",
             Self::JavaScript => "-e",
         };
         self.run([flag, program], environment).await
