@@ -1,5 +1,6 @@
 //! Files that are there as a whole or not at all, whatever moment the power goes.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,17 @@ pub(crate) fn random_name() -> String {
     let mut bytes = [0; 16];
     SystemEntropy::new().fill(&mut bytes);
     hex::encode(bytes)
+}
+
+/// A name for a file that will get its own when it is complete.
+pub(crate) fn temporary_name() -> String {
+    format!(".{}.tmp", random_name())
+}
+
+/// Whether a name is one of [`temporary_name`].
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    name.to_str()
+        .is_some_and(|name| name.starts_with('.') && name.ends_with(".tmp") && name.len() == 37)
 }
 
 /// Flushes a folder's entries to disk.
@@ -34,7 +46,7 @@ pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Replaces a file as a whole (0600): temporary file, flush, rename, flush of the folder.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = parent(path)?;
-    let temporary = folder.join(format!(".{}.tmp", random_name()));
+    let temporary = folder.join(temporary_name());
     let result = create(&temporary, content).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = result {
         // The first failure is the one to report; a leftover is swept at the next start.

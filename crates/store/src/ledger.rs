@@ -21,6 +21,7 @@ use sonagi_model::{InvocationId, RunRecord};
 use sonagi_ports::{LedgerError, RunFilter, RunStore, StoreError, UsageFilter, UsageRow};
 
 use crate::database::{Database, Prepared, RingPosition, ring_positions};
+use crate::durable;
 use drain::Drain;
 use ring::Ring;
 
@@ -98,10 +99,13 @@ fn existing(folder: &Path) -> Result<Vec<(usize, PathBuf)>, LedgerOpenError> {
     for entry in fs::read_dir(folder).map_err(io_error("list", folder))? {
         let entry = entry.map_err(io_error("list", folder))?;
         let (name, path) = (entry.file_name(), entry.path());
-        let name = name.to_string_lossy();
-        if let Some(shard) = name.strip_prefix("ring-").and_then(|shard| shard.parse().ok()) {
+        let shard = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("ring-"))
+            .and_then(|shard| shard.parse().ok());
+        if let Some(shard) = shard {
             found.push((shard, path));
-        } else if name.ends_with(".tmp") {
+        } else if durable::is_temporary(&name) {
             fs::remove_file(&path).map_err(io_error("remove", &path))?;
         }
     }

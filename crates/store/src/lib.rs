@@ -3,6 +3,7 @@
 //! Adapters of the ports `MetadataStore`, `EventQueue`, `RunStore`, `ArtifactStore` and `LogSink`. Blocking work runs on
 //! threads of this crate, never on a task scheduler's worker, and none of them wakes up while nothing is asked.
 
+mod artifacts;
 mod database;
 mod durable;
 mod ledger;

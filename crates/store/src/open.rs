@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sonagi_ports::{EventQueue, MetadataStore, RunStore};
+use sonagi_ports::{ArtifactStore, EventQueue, MetadataStore, RunStore};
 
 use crate::StateDir;
+use crate::artifacts::Artifacts;
 use crate::database::{Bounds, Database, Prepared};
 use crate::ledger::{Ledger, RingSizes, Rings};
 
@@ -55,8 +56,11 @@ pub struct Stores {
     pub events: Arc<dyn EventQueue>,
     /// Runs and usage.
     pub runs: Arc<dyn RunStore>,
+    /// Archives and unpacked trees.
+    pub artifacts: Arc<dyn ArtifactStore>,
     database: Arc<Database>,
     ledger: Arc<Ledger>,
+    files: Arc<Artifacts>,
 }
 
 /// Opens or creates everything in the directory, and takes over what an earlier process left. Blocks on the disk.
@@ -77,14 +81,18 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
         bytes: options.ledger_ring_bytes,
     };
     let rings = Rings::open(&folder, sizes, &prepared).map_err(at(folder.clone()))?;
+    let root = dir.path().join("artifacts");
+    let artifacts = Arc::new(Artifacts::open(root.clone(), dir.node()).map_err(at(root))?);
     let database = Arc::new(prepared.start().map_err(at(path))?);
     let ledger = Arc::new(Ledger::start(rings, database.clone()).map_err(at(folder))?);
     Ok(Stores {
         metadata: database.clone(),
         events: database.clone(),
         runs: ledger.clone(),
+        artifacts: artifacts.clone(),
         database,
         ledger,
+        files: artifacts,
     })
 }
 
@@ -99,6 +107,7 @@ impl Stores {
     /// Finishes what waits, moves everything to where the next start finds it fastest, ends all threads. What is called
     /// afterwards is answered as closed, except appending to the ledger, which still keeps its promise.
     pub async fn close(&self) {
+        self.files.close().await;
         self.ledger.close().await;
         self.database.close().await;
     }

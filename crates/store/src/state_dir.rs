@@ -84,6 +84,7 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
         let path = prepare(path)?;
         let lock = lock(&path)?;
+        sweep(&path)?;
         let node = node(&path)?;
         Ok(Self {
             path,
@@ -204,6 +205,17 @@ fn lock(path: &Path) -> Result<File, StateDirError> {
     file.set_len(0).map_err(io_error("write", &lock_path))?;
     writeln!(file, "{}", std::process::id()).map_err(io_error("write", &lock_path))?;
     Ok(file)
+}
+
+/// Removes what an interrupted writing left.
+fn sweep(path: &Path) -> Result<(), StateDirError> {
+    for entry in fs::read_dir(path).map_err(io_error("list", path))? {
+        let entry = entry.map_err(io_error("list", path))?;
+        if durable::is_temporary(&entry.file_name()) {
+            fs::remove_file(entry.path()).map_err(io_error("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
 }
 
 fn node(path: &Path) -> Result<String, StateDirError> {

@@ -236,7 +236,7 @@ pub(super) fn capacity_for(bytes: u64) -> u64 {
 fn make(path: &Path, capacity: u64) -> io::Result<File> {
     let length = PREFIX as u64 + capacity_for(capacity);
     let folder = durable::parent(path)?;
-    let temporary = folder.join(format!(".{}.tmp", durable::random_name()));
+    let temporary = folder.join(durable::temporary_name());
     let file = OpenOptions::new()
         .read(true)
         .write(true)

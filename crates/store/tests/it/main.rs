@@ -1,7 +1,10 @@
 //! The stores on a real disk: the ports' suites, what survives the end of a process, hostile archives.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod archives;
 mod crash;
+mod damage;
 mod durability;
 mod opened;
+mod raw_zip;
 mod suites;

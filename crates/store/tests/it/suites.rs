@@ -25,3 +25,9 @@ async fn run_store() {
     let opened = Opened::new(Options::default());
     suite::run::check(opened.stores.runs.as_ref()).await;
 }
+
+#[tokio::test]
+async fn artifact_store() {
+    let opened = Opened::new(Options::default());
+    suite::artifact::check(opened.stores.artifacts.as_ref()).await;
+}
