@@ -108,6 +108,8 @@ pub struct Target {
     pub revision: Arc<Revision>,
     /// Attributes for the session.
     pub attributes: Attributes,
+    /// Concurrent invocations that the owner may have in all.
+    pub tenant_concurrency: u32,
 }
 
 /// An event's function, version or alias no longer exists.
