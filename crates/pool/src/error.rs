@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sonagi_model::{ColdPhases, InstanceId, Outcome, ThrottleReason};
+use sonagi_model::{ColdPhases, InstanceId, Mebibytes, Outcome, ThrottleReason};
 
 /// No instance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +30,8 @@ pub struct StartFailure {
     pub process: ProcessRan,
     /// Where the time went; `None`: nothing was started for this request, the failure is an earlier one.
     pub phases: Option<ColdPhases>,
+    /// The highest memory it has used; zero if its process never ran.
+    pub memory_peak: Mebibytes,
     /// The end of what it wrote.
     pub output: Arc<[u8]>,
 }

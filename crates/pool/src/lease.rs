@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use sonagi_model::{ColdPhases, Exit, InstanceId, InvocationId, Mebibytes, Start};
-use sonagi_ports::Session;
+use sonagi_ports::{Contract, Session};
 
 use crate::instance::Instance;
 use crate::pool::Inner;
@@ -70,6 +70,12 @@ impl Lease {
     #[must_use]
     pub const fn phases(&self) -> Option<ColdPhases> {
         self.phases
+    }
+
+    /// The contract of its revision.
+    #[must_use]
+    pub fn contract(&self) -> &Arc<dyn Contract> {
+        &self.instance().sub.contract
     }
 
     /// The conversation with it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sonagi_model::{ColdPhases, InstanceId, Outcome, ThrottleReason};
+use sonagi_model::{ColdPhases, InstanceId, Mebibytes, Outcome, ThrottleReason};
 use sonagi_ports::{
     ArtifactError, CodeTree, ContractError, InitFailure, Launch, LaunchPlan, Moment, Opening, SandboxError, Started,
 };
@@ -88,6 +88,7 @@ impl StartFailure {
             instance: InstanceId::generate(),
             process: ProcessRan::No,
             phases: None,
+            memory_peak: Mebibytes(0),
             output: Arc::new([]),
         }
     }
@@ -262,11 +263,16 @@ impl Start {
     /// The start failed: a waiter is told, and perhaps others get another start.
     fn fail(mut self, outcome: Outcome, process: ProcessRan) {
         let output = self.last_output(&outcome);
+        let memory_peak = match &self.instance {
+            Some(instance) => instance.measure(&self.inner.budget, self.inner.options.first_guess),
+            None => Mebibytes(0),
+        };
         let failure = StartFailure {
             outcome,
             instance: self.id,
             process,
             phases: Some(self.phases),
+            memory_peak,
             output: output.into(),
         };
         let now = Instant::now();
