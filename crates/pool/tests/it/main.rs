@@ -1,0 +1,6 @@
+//! The pool on tokio's paused clock: what it decides, when, and what is left afterwards.
+
+mod bed;
+mod output;
+mod start;
+mod warm;
