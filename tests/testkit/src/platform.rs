@@ -323,8 +323,16 @@ impl Platform {
     /// # Panics
     /// It is not running.
     pub async fn kill(&mut self) {
-        self.signal(Signal::KILL);
+        self.kill_now();
         self.ended().await;
+    }
+
+    /// The same, without waiting for the end.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn kill_now(&self) {
+        self.signal(Signal::KILL);
     }
 
     fn signal(&self, signal: Signal) {
@@ -347,6 +355,40 @@ impl Platform {
     #[must_use]
     pub fn cli(&self) -> Cli<'_> {
         Cli { platform: self }
+    }
+
+    /// Asks its native API: `GET` for nothing to send.
+    ///
+    /// # Panics
+    /// The request fails, or the answer is no success.
+    pub async fn native(&self, method: &str, path: &str, body: impl Into<bytes::Bytes>) -> serde_json::Value {
+        let answer = self.native_answer(method, path, body).await;
+        assert!(
+            answer.status.is_success(),
+            "{method} {path}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        if answer.body.is_empty() {
+            serde_json::Value::Null
+        } else {
+            answer.json().expect("JSON")
+        }
+    }
+
+    /// The same, whatever the answer is.
+    ///
+    /// # Panics
+    /// The request fails.
+    pub async fn native_answer(&self, method: &str, path: &str, body: impl Into<bytes::Bytes>) -> crate::Answer {
+        let token = fs::read_to_string(self.data.join("token")).expect("a token file");
+        let bearer = format!("Bearer {}", token.trim());
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let sent = self
+            .http()
+            .send(method, &format!("/sonagi/v1{path}"), &headers, body)
+            .await;
+        sent.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// The variables that `sonagi env aws` gives to a shell.

@@ -1,0 +1,14 @@
+//! Stories of the whole platform, each on a platform of its own.
+
+mod accounts;
+mod documents;
+mod failures;
+mod freeze;
+mod inside;
+mod integrity;
+mod life;
+mod lifecycle;
+mod logs;
+mod reclaim;
+mod scale;
+mod stream;
