@@ -8,6 +8,8 @@ mod schema;
 mod usage;
 mod writer;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +39,8 @@ pub(crate) struct Bounds {
 pub(crate) enum DatabaseError {
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    #[error("create the database")]
+    Create(#[source] std::io::Error),
     #[error("{action} failed")]
     Open {
         action: &'static str,
@@ -66,6 +70,13 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Opens or creates the file and brings its tables up to date.
     pub(crate) fn open(path: PathBuf, bounds: Bounds) -> Result<Self, DatabaseError> {
+        // Made here, so that nobody else may read it; the database gives its other files the same mode.
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(DatabaseError::Create)?;
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         schema::migrate(&mut connection)?;
         Ok(Self {

@@ -31,6 +31,11 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Flushes the entry of `path` in its folder to disk.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    sync_folder(&fs::canonicalize(path)?.join(".."))
+}
+
 /// The folder that holds `path`.
 pub(crate) fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())

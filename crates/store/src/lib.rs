@@ -7,6 +7,7 @@ mod artifacts;
 mod database;
 mod durable;
 mod ledger;
+mod logs;
 mod open;
 mod state_dir;
 mod workers;

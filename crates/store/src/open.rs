@@ -3,12 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sonagi_ports::{ArtifactStore, EventQueue, MetadataStore, RunStore};
+use sonagi_model::LogLimits;
+use sonagi_ports::{ArtifactStore, Clock, EventQueue, LogSink, MetadataStore, RunStore, SystemClock};
 
 use crate::StateDir;
 use crate::artifacts::Artifacts;
 use crate::database::{Bounds, Database, Prepared};
+use crate::durable;
 use crate::ledger::{Ledger, RingSizes, Rings};
+use crate::logs::Logs;
 
 /// Sizes and bounds, each with its default.
 #[derive(Debug, Clone)]
@@ -23,6 +26,10 @@ pub struct Options {
     pub ledger_rings: usize,
     /// Bytes of each ring, allocated on disk at once. Default 2 MiB.
     pub ledger_ring_bytes: u64,
+    /// Of these, the bytes kept of one function. Default 32 MiB.
+    pub logs: LogLimits,
+    /// Dates the platform's own log lines.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Default for Options {
@@ -33,6 +40,8 @@ impl Default for Options {
             runs: 200_000,
             ledger_rings: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
             ledger_ring_bytes: 2 * 1024 * 1024,
+            logs: LogLimits::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 }
@@ -58,9 +67,12 @@ pub struct Stores {
     pub runs: Arc<dyn RunStore>,
     /// Archives and unpacked trees.
     pub artifacts: Arc<dyn ArtifactStore>,
+    /// Output of functions.
+    pub logs: Arc<dyn LogSink>,
     database: Arc<Database>,
     ledger: Arc<Ledger>,
     files: Arc<Artifacts>,
+    lines: Arc<Logs>,
 }
 
 /// Opens or creates everything in the directory, and takes over what an earlier process left. Blocks on the disk.
@@ -83,16 +95,22 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
     let rings = Rings::open(&folder, sizes, &prepared).map_err(at(folder.clone()))?;
     let root = dir.path().join("artifacts");
     let artifacts = Arc::new(Artifacts::open(root.clone(), dir.node()).map_err(at(root))?);
+    let root = dir.path().join("logs");
+    let lines = Logs::open(root.clone(), options.logs.function, options.clock).map_err(at(root))?;
+    let lines = Arc::new(lines);
     let database = Arc::new(prepared.start().map_err(at(path))?);
     let ledger = Arc::new(Ledger::start(rings, database.clone()).map_err(at(folder))?);
+    durable::sync_folder(dir.path()).map_err(at(dir.path().to_owned()))?;
     Ok(Stores {
         metadata: database.clone(),
         events: database.clone(),
         runs: ledger.clone(),
         artifacts: artifacts.clone(),
+        logs: lines.clone(),
         database,
         ledger,
         files: artifacts,
+        lines,
     })
 }
 
@@ -107,6 +125,7 @@ impl Stores {
     /// Finishes what waits, moves everything to where the next start finds it fastest, ends all threads. What is called
     /// afterwards is answered as closed, except appending to the ledger, which still keeps its promise.
     pub async fn close(&self) {
+        self.lines.close().await;
         self.files.close().await;
         self.ledger.close().await;
         self.database.close().await;

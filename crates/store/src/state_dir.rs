@@ -159,7 +159,7 @@ fn prepare(path: &Path) -> Result<PathBuf, StateDirError> {
         fs::create_dir_all(parent).map_err(io_error("create", parent))?;
     }
     match fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {}
+        Ok(()) => durable::sync_parent(path).map_err(io_error("flush the folder of", path))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(io_error("create", path)(error)),
     }

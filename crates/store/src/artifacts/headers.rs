@@ -148,10 +148,19 @@ fn directory(archive: &[u8]) -> Result<Directory, ArchiveProblem> {
     }
     let (entries, size, offset) = (end.u16(10)?, end.u32(12)?, end.u32(16)?);
     let has_locator = at >= LOCATOR_64_SIZE && archive[at - LOCATOR_64_SIZE..].starts_with(LOCATOR_64);
-    if has_locator && (entries == u16::MAX || size == u32::MAX || offset == u32::MAX) {
-        return directory_64(all, at - LOCATOR_64_SIZE);
+    if !has_locator {
+        return bounded(u64::from(entries), u64::from(offset), u64::from(size), at);
     }
-    bounded(u64::from(entries), u64::from(offset), u64::from(size), at)
+    let directory = directory_64(all, at - LOCATOR_64_SIZE)?;
+    // Readers that find the small numbers large enough use them, so they have to be the same.
+    let same = (entries == u16::MAX || u64::from(entries) == directory.entries)
+        && (offset == u32::MAX || offset as usize == directory.start)
+        && (size == u32::MAX || size as usize == directory.end - directory.start);
+    if same {
+        Ok(directory)
+    } else {
+        Err(unreadable("its two end records differ"))
+    }
 }
 
 /// The last record of the archive: nothing but its own comment may follow it, and only one may fit.

@@ -50,6 +50,7 @@ impl Places {
                 .create(&path)
                 .map_err(io_error("create", &path))?;
         }
+        durable::sync_folder(&places.root).map_err(io_error("flush", &places.root))?;
         let (digests, bytes) = places.archives()?;
         places.sweep(&digests)?;
         Ok((places, bytes))

@@ -155,6 +155,7 @@ impl Writer {
 
 fn serve(connection: &Connection, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
     let mut broken: Option<CommitFailure> = None;
+    let mut failing = false;
     let mut group = Vec::with_capacity(GROUP);
     while receiver.blocking_recv_many(&mut group, GROUP) > 0 {
         // A disk that failed to keep what it was given is not trusted again by this process: what it holds is found out
@@ -164,13 +165,19 @@ fn serve(connection: &Connection, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
                 job.finish(Err(failure));
             }
         } else {
-            broken = commit(connection, &mut group);
+            let failure = commit(connection, &mut group);
+            // Once per failure and not per transaction: a full disk fails many.
+            if let Some(failure) = failure.as_ref().filter(|_| !failing) {
+                tracing::error!(%failure, "a transaction of the store failed");
+            }
+            failing = failure.is_some();
+            broken = failure.filter(|failure| failure.fatal);
         }
     }
 }
 
 /// Applies and answers the jobs of one group. A job that fails alone is undone alone; when the transaction fails, all of
-/// them do. Returns a failure after which nothing more may be written.
+/// them do, and its failure is returned.
 fn commit(connection: &Connection, group: &mut Vec<Box<dyn Job>>) -> Option<CommitFailure> {
     let failure = transact(connection, group).err();
     if failure.is_some() && !connection.is_autocommit() {
@@ -180,10 +187,7 @@ fn commit(connection: &Connection, group: &mut Vec<Box<dyn Job>>) -> Option<Comm
     for job in group.drain(..) {
         job.finish(failure.as_ref().map_or(Ok(()), Err));
     }
-    if let Some(failure) = &failure {
-        tracing::error!(%failure, "a transaction of the store failed");
-    }
-    failure.filter(|failure| failure.fatal)
+    failure
 }
 
 fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), CommitFailure> {

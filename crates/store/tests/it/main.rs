@@ -5,6 +5,7 @@ mod archives;
 mod crash;
 mod damage;
 mod durability;
+mod logs;
 mod opened;
 mod raw_zip;
 mod suites;

@@ -31,3 +31,9 @@ async fn artifact_store() {
     let opened = Opened::new(Options::default());
     suite::artifact::check(opened.stores.artifacts.as_ref()).await;
 }
+
+#[tokio::test]
+async fn log_sink() {
+    let opened = Opened::new(Options::default());
+    suite::log::check(opened.stores.logs.as_ref()).await;
+}
