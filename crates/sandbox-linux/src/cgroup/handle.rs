@@ -168,7 +168,8 @@ impl GroupHandle {
         Ok((Mebibytes::holding(peak), Mebibytes::holding(now)))
     }
 
-    /// How many times it was killed for want of memory: by the kernel, or by [`super::OomWatch`], which counts once.
+    /// How many of its processes were killed for want of memory: by the kernel, or by [`super::OomWatch`], which counts
+    /// one for all. On v2 the kernel kills and counts them all; what matters is whether it is zero.
     /// Read it after the process has ended and before the group is removed.
     ///
     /// # Errors

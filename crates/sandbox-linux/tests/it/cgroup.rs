@@ -324,7 +324,7 @@ const USE_MEMORY: &str = "head -c 200M /dev/zero | tail | cat > /dev/null";
 fn more_memory_than_allowed_ends_the_instance_though_scratch_would_have_room() {
     let (status, kills, peak) = under_watch("memory", &format!("{USE_MEMORY}; sleep 60"));
     assert!(!status.success(), "{status}");
-    assert_eq!(kills, 1);
+    assert!(kills >= 1);
     assert!(peak < 128, "it reached {peak} MiB with 64 allowed");
 }
 
@@ -343,7 +343,7 @@ fn memory_is_enforced_after_scratch_was_filled_and_emptied() {
     let script = format!("head -c 200M /dev/zero > $scratch/a || exit 3; rm $scratch/a; {USE_MEMORY}; sleep 60");
     let (status, kills, _) = under_watch("emptied", &script);
     assert!(!status.success() && status.code() != Some(3), "{status}");
-    assert_eq!(kills, 1);
+    assert!(kills >= 1);
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn memory_is_enforced_while_scratch_is_full() {
     let script = format!("head -c 200M /dev/zero > $scratch/a || exit 3; {USE_MEMORY}; sleep 60");
     let (status, kills, peak) = under_watch("full", &script);
     assert!(!status.success() && status.code() != Some(3), "{status}");
-    assert_eq!(kills, 1);
+    assert!(kills >= 1);
     assert!(peak < 200 + 128, "it reached {peak} MiB with 64 and 200 of scratch");
 }
 
