@@ -6,8 +6,10 @@
 //! - The kernel enforces the sum of both by itself, at once, whatever happens here.
 //! - An alarm rings when use grows beyond memory alone: a v1 threshold (which the kernel checks every 128 pages) or the
 //!   `high` event of v2. Until then nothing runs, so an instance that leaves `/tmp` empty costs nothing.
+//! - Setting a v1 alarm takes an RCU grace period, and removing a group waits for that. So a new instance is looked at
+//!   every 10 ms instead, until it has run for 200 ms.
 //! - After an alarm, what is used beyond the files in the scratch mount and the page cache is compared with memory, again
-//!   every 25 ms while use stays above memory and the instance is not frozen. Beyond it, the limit is set to memory and
+//!   every 10 ms while use stays above memory and the instance is not frozen. Beyond it, the limit is set to memory and
 //!   scratch files: on v2 the kernel then reclaims what it can, and kills. On v1 it reclaims and says whether that was
 //!   enough, and if not the group is killed here and counted as one kill for want of memory.
 //!
@@ -34,14 +36,16 @@ use sonagi_model::InstanceLimits;
 use super::handle::Back;
 use super::{BYTES_PER_SCRATCH_ENTRY, GroupHandle, files, hard_limit};
 
-/// Instances waiting for their alarm. Beyond it they are looked at every 25 ms instead.
+/// Instances waiting for their alarm. Those for which there is no room go on being looked at.
 const ALARM_QUEUE: usize = 1024;
-/// Between two looks at instances that use more than their memory.
-const LOOK_MS: i64 = 25;
+/// Between two looks at instances that are new or use more than their memory.
+const LOOK_MS: i64 = 10;
 /// The same while all of them are frozen: one may have been thawed.
 const LOOK_FROZEN_MS: i64 = 500;
 /// Looks after an alarm that turned out to be nothing: the kernel rings before it kills.
-const LOOKS_AFTER_ALARM: u32 = 8;
+const LOOKS_AFTER_ALARM: u32 = 20;
+/// Looks at a new instance before it gets an alarm.
+const LOOKS_BEFORE_ALARM: u32 = 20;
 /// The descriptor in the poll set by which other threads call the watching one.
 const CALLED: u64 = 0;
 
@@ -49,7 +53,6 @@ const CALLED: u64 = 0;
 #[derive(Debug)]
 pub struct OomWatch {
     shared: Arc<Shared>,
-    alarms: Option<SyncSender<Arc<Entry>>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -93,6 +96,27 @@ struct Entry {
     relaxed: AtomicBool,
 }
 
+/// Why the watching thread looks at an instance.
+#[derive(Debug, Default)]
+struct Due {
+    /// Looks that are due although it is within its memory.
+    left: u32,
+    /// Looks without an alarm.
+    without: u32,
+    asked: bool,
+}
+
+impl Due {
+    fn ask_for_alarm(&mut self, entry: Arc<Entry>, alarms: &SyncSender<Arc<Entry>>) {
+        if self.asked || entry.alarm.get().is_some() {
+            return;
+        }
+        self.without += 1;
+        // When there is no room, the next look asks again.
+        self.asked = self.without > LOOKS_BEFORE_ALARM && alarms.try_send(entry).is_ok();
+    }
+}
+
 /// What one look at an instance found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
@@ -122,19 +146,19 @@ impl OomWatch {
         let (alarms, waiting) = sync_channel(ALARM_QUEUE);
         let mut watch = Self {
             shared: Arc::clone(&shared),
-            alarms: Some(alarms),
             threads: Vec::new(),
         };
         let other = Arc::clone(&shared);
         watch
             .threads
             .push(thread("memory-alarms", move || set_alarms(&other, &waiting))?);
-        watch.threads.push(thread("memory-watch", move || shared.watch())?);
+        watch
+            .threads
+            .push(thread("memory-watch", move || shared.watch(&alarms))?);
         Ok(watch)
     }
 
-    /// Watches one instance. `scratch` is any descriptor on its scratch mount. Takes microseconds: the alarm itself is
-    /// set by another thread, until then the instance is looked at every 25 ms. A kill is counted on this handle and its
+    /// Watches one instance. `scratch` is any descriptor on its scratch mount. A kill is counted on this handle and its
     /// clones.
     #[must_use]
     pub fn watch(&self, group: GroupHandle, scratch: OwnedFd, limits: &InstanceLimits) -> OomGuard {
@@ -150,10 +174,6 @@ impl OomWatch {
         });
         self.shared.entries.lock().insert(id, Arc::clone(&entry));
         self.shared.tell(id);
-        if let Some(alarms) = &self.alarms {
-            // Full means that it is looked at instead.
-            drop(alarms.try_send(Arc::clone(&entry)));
-        }
         OomGuard {
             entry,
             shared: Arc::clone(&self.shared),
@@ -176,7 +196,6 @@ impl OomWatch {
 impl Drop for OomWatch {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        self.alarms = None;
         self.shared.call();
         for thread in self.threads.drain(..) {
             drop(thread.join());
@@ -198,7 +217,7 @@ fn thread(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<J
         .spawn(body)
 }
 
-/// Sets alarms, one after the other: on v1 each takes as long as an RCU grace period.
+/// Sets alarms, one after the other, until nobody is left to ask for one.
 fn set_alarms(shared: &Shared, waiting: &Receiver<Arc<Entry>>) {
     while let Ok(entry) = waiting.recv() {
         if shared.stopping.load(Ordering::Acquire) {
@@ -231,9 +250,8 @@ impl Shared {
     }
 
     /// Looks at instances that rang, were told, or used more than their memory at the last look.
-    fn watch(&self) {
-        // With each: looks that are due although it is within its memory.
-        let mut due: HashMap<u64, u32> = HashMap::new();
+    fn watch(&self, alarms: &SyncSender<Arc<Entry>>) {
+        let mut due: HashMap<u64, Due> = HashMap::new();
         let mut events = [MaybeUninit::<Event>::uninit(); 64];
         let mut wait = None;
         while !self.stopping.load(Ordering::Acquire) {
@@ -251,28 +269,28 @@ impl Shared {
                     let _ = rustix::io::read(&self.call, &mut [0; 8]);
                 } else if let Some(entry) = self.entry(id) {
                     entry.acknowledge();
-                    due.insert(id, LOOKS_AFTER_ALARM);
+                    due.entry(id).or_default().left = LOOKS_AFTER_ALARM;
                 }
             }
             for id in std::mem::take(&mut *self.told.lock()) {
-                due.entry(id).or_insert(0);
+                due.entry(id).or_default();
             }
-            wait = self.look(&mut due);
+            wait = self.look(&mut due, alarms);
         }
     }
 
     /// One look at everything that is due. Says how long to wait for the next; `None`: until called.
-    fn look(&self, due: &mut HashMap<u64, u32>) -> Option<Timespec> {
+    fn look(&self, due: &mut HashMap<u64, Due>, alarms: &SyncSender<Arc<Entry>>) -> Option<Timespec> {
         let mut running = false;
-        due.retain(|id, looks| {
+        due.retain(|id, due| {
             let Some(entry) = self.entry(*id) else { return false };
             if entry.group.is_frozen() {
                 return true;
             }
             let keep = match entry.look() {
                 Ok(Look::Elevated) => true,
-                Ok(Look::Within) if *looks > 0 => {
-                    *looks -= 1;
+                Ok(Look::Within) if due.left > 0 => {
+                    due.left -= 1;
                     true
                 }
                 // Without an alarm it must be looked at for as long as it lives.
@@ -283,7 +301,10 @@ impl Shared {
                     true
                 }
             };
-            running |= keep;
+            if keep {
+                running = true;
+                due.ask_for_alarm(entry, alarms);
+            }
             keep
         });
         let pause = if running { LOOK_MS } else { LOOK_FROZEN_MS };

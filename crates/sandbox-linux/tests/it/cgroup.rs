@@ -329,6 +329,15 @@ fn more_memory_than_allowed_ends_the_instance_though_scratch_would_have_room() {
 }
 
 #[test]
+fn the_alarm_ends_an_instance_that_has_run_for_a_while() {
+    let (status, kills, peak) = under_watch("alarm", &format!("sleep 1; {USE_MEMORY}; sleep 60"));
+    assert!(!status.success(), "{status}");
+    assert!(kills >= 1);
+    // Other tests take the processors from the watching thread, so this is far from exact.
+    assert!(peak < 64 + 32, "it reached {peak} MiB with 64 allowed");
+}
+
+#[test]
 fn scratch_can_be_filled_beyond_memory() {
     let script = "head -c 250M /dev/zero > $scratch/a && cat $scratch/a > /dev/null && rm $scratch/a && \
                   head -c 250M /dev/zero > $scratch/b";
