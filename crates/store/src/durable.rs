@@ -50,13 +50,17 @@ pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Replaces a file as a whole (0600): temporary file, flush, rename, flush of the folder.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let folder = parent(path)?;
-    let temporary = folder.join(temporary_name());
+    replace_unlisted(path, content)?;
+    sync_folder(parent(path)?)
+}
+
+/// The same without the flush of the folder: until that is done, a power cut may bring back what was there before.
+pub(crate) fn replace_unlisted(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = parent(path)?.join(temporary_name());
     let result = create(&temporary, content).and_then(|()| fs::rename(&temporary, path));
-    if let Err(error) = result {
+    if result.is_err() {
         // The first failure is the one to report; a leftover is swept at the next start.
         let _ = fs::remove_file(&temporary);
-        return Err(error);
     }
-    sync_folder(folder)
+    result
 }

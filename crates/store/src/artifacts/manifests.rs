@@ -36,10 +36,12 @@ impl Manifests {
         Ok(manifest.map(|manifest| self.remember(manifest)))
     }
 
-    /// Replaces a manifest, durably.
+    /// Replaces a manifest. Its content is flushed and its name is not: one that is lost is made again from the archive.
     pub(super) fn put(&self, places: &Places, manifest: Manifest) -> Result<Arc<Manifest>, ArtifactError> {
         let path = places.manifest(&manifest.artifact.digest);
-        let written = manifest.to_bytes().and_then(|bytes| durable::replace(&path, &bytes));
+        let written = manifest
+            .to_bytes()
+            .and_then(|bytes| durable::replace_unlisted(&path, &bytes));
         written.map_err(io_error("write", &path))?;
         Ok(self.remember(manifest))
     }

@@ -139,12 +139,8 @@ impl Shelf {
     fn store_archive(&self, archive: &[u8], digest: Digest) -> Result<(), ArtifactError> {
         let path = self.places.archive(&digest);
         let folder = durable::parent(&path).map_err(io_error("name", &path))?;
-        if !folder.exists() {
-            fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-            let above = durable::parent(folder).map_err(io_error("name", folder))?;
-            durable::sync_folder(above).map_err(io_error("flush", above))?;
-        }
-        durable::replace(&path, archive).map_err(io_error("write", &path))?;
+        fs::create_dir_all(folder).map_err(io_error("create", folder))?;
+        durable::replace_unlisted(&path, archive).map_err(io_error("write", &path))?;
         self.bytes.fetch_add(archive.len() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -173,8 +169,7 @@ impl Shelf {
         let path = self.places.tree(&digest);
         self.forget_tree(&digest)?;
         fs::rename(from, &path).map_err(io_error("move", from))?;
-        let folder = durable::parent(&path).map_err(io_error("name", &path))?;
-        durable::sync_folder(folder).map_err(io_error("flush", folder))?;
+        self.flush_entries(&digest)?;
         let artifact = ArtifactRef {
             digest,
             size: archive.len() as u64,
@@ -182,6 +177,18 @@ impl Shelf {
             unpacked_size: unpacked_size(&leaves),
         };
         self.record(artifact, leaves)
+    }
+
+    /// Flushes the folders in which archive and tree were given their names. One after the other: the first carries the
+    /// others along on a file system with a journal. The manifest comes later, so where it is, these are durable.
+    fn flush_entries(&self, digest: &Digest) -> Result<(), ArtifactError> {
+        let (archive, tree) = (self.places.archive(digest), self.places.tree(digest));
+        let shard = durable::parent(&archive).map_err(io_error("name", &archive))?;
+        for path in [archive.as_path(), shard, tree.as_path()] {
+            let flushed = durable::parent(path).and_then(durable::sync_folder);
+            flushed.map_err(io_error("flush the folder of", path))?;
+        }
+        Ok(())
     }
 
     /// Takes the stamps of archive and tree as they are now into the manifest.
