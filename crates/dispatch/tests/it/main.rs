@@ -1,0 +1,6 @@
+//! The dispatcher on tokio's paused clock: outcomes, records, streams, limits, events.
+
+mod asynchronous;
+mod bed;
+mod calls;
+mod streams;
