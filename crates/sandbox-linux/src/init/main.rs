@@ -1,0 +1,352 @@
+//! The first process of a cell, and the stem that becomes the program.
+//!
+//! The init is executed by a child of the spawner that has built the cell around it. It forks the *stem*, which locks
+//! itself down completely ahead of time and then waits for the message that says what to execute. The init itself
+//! drops everything that it does not need, reaps what is orphaned, reports how the program ended, and ends; the kernel
+//! then ends whatever else is in the cell.
+//!
+//! Arguments: host uid (and gid) of the instance, uid inside, gid inside.
+
+#![no_std]
+#![no_main]
+
+mod sys;
+mod wire;
+
+use wire::{
+    CONTROL_FD, FILTER_FD, FILTER_MAX, Kind, Report, START_MESSAGE_MAX, STEM_FD, STRINGS_MAX, StartHeader, Step,
+};
+
+/// `EINVAL`.
+const INVALID: i32 = 22;
+/// `EMSGSIZE`.
+const TOO_LONG: i32 = 90;
+
+/// A step that failed, with the error number.
+type Failure = (Step, i32);
+
+trait At<T> {
+    /// Names the step that an error number belongs to.
+    fn at(self, step: Step) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, i32> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|errno| (step, errno))
+    }
+}
+
+struct Ids {
+    host: u32,
+    uid: u32,
+    gid: u32,
+}
+
+fn report(socket: i32, report: Report) {
+    // The other side may be gone, and then there is nobody to tell.
+    let _ = sys::write(socket, &report.to_bytes());
+}
+
+fn run(arguments: &sys::Arguments) -> ! {
+    sys::set_not_dumpable();
+    match prepare(arguments) {
+        Ok(stem) => watch(stem),
+        Err((step, errno)) => {
+            report(CONTROL_FD, Report::failed(step, errno));
+            sys::exit(1)
+        }
+    }
+}
+
+/// Makes the stem and locks this process down; the stem's number.
+fn prepare(arguments: &sys::Arguments) -> Result<i32, Failure> {
+    sys::close_from(FILTER_FD + 1, false).at(Step::CloseDescriptors)?;
+    sys::die_with_parent().at(Step::ParentDeath)?;
+    sys::set_file_mask(0o022);
+    let number = |index| arguments.number(index).ok_or((Step::Arguments, INVALID));
+    let ids = Ids {
+        host: number(1)?,
+        uid: number(2)?,
+        gid: number(3)?,
+    };
+    let filter = read_filter()?;
+    let [ours, theirs] = sys::socket_pair().at(Step::Sockets)?;
+    let Some(stem) = sys::fork().at(Step::Fork)? else {
+        sys::close(ours);
+        sys::close(CONTROL_FD);
+        grow(&ids, filter, theirs)
+    };
+    sys::close(theirs);
+    sys::close(STEM_FD);
+    expect(ours)?;
+    map_ids(stem, &ids)?;
+    sys::write(ours, b"m").at(Step::IdMaps)?;
+    sys::drop_capabilities().at(Step::Capabilities)?;
+    sys::set_no_new_privs().at(Step::Privileges)?;
+    sys::load_filter(filter).at(Step::LoadFilter)?;
+    expect(ours)?;
+    sys::close(ours);
+    report(
+        CONTROL_FD,
+        Report {
+            kind: Kind::Ready,
+            step: Step::Fork,
+            value: 0,
+        },
+    );
+    Ok(stem)
+}
+
+/// Waits until the stem has done its part; its failure becomes ours.
+fn expect(socket: i32) -> Result<(), Failure> {
+    let mut bytes = [0; wire::REPORT_LEN];
+    let got = sys::read(socket, &mut bytes).at(Step::Fork)?;
+    match Report::from_bytes(&bytes[..got]) {
+        Some(Report { kind: Kind::Ready, .. }) => Ok(()),
+        Some(Report { step, value, .. }) => Err((step, value)),
+        None => Err((Step::Fork, INVALID)),
+    }
+}
+
+fn read_filter() -> Result<&'static [u8], Failure> {
+    let buffer = sys::map(FILTER_MAX * 8).at(Step::Filter)?;
+    let mut len = 0;
+    loop {
+        match sys::read_at(FILTER_FD, &mut buffer[len..], len).at(Step::Filter)? {
+            0 => break,
+            got => len += got,
+        }
+    }
+    sys::close(FILTER_FD);
+    Ok(&buffer[..len])
+}
+
+/// Reaps until the program has ended, and reports how.
+fn watch(stem: i32) -> ! {
+    loop {
+        match sys::wait() {
+            Ok((pid, status)) if pid == stem => {
+                // Source: the macros of wait(2).
+                let signal = status & 0x7f;
+                let (kind, value) = if signal == 0 {
+                    (Kind::Exited, (status >> 8) & 0xff)
+                } else {
+                    (Kind::Killed, signal)
+                };
+                report(
+                    CONTROL_FD,
+                    Report {
+                        kind,
+                        step: Step::Execute,
+                        value,
+                    },
+                );
+                sys::exit(0)
+            }
+            Ok(_) => {}
+            Err(_) => sys::exit(1),
+        }
+    }
+}
+
+/// Appends a decimal number.
+fn decimal(number: u32, buffer: &mut [u8], at: &mut usize) {
+    let mut digits = [0; 10];
+    let mut first = digits.len();
+    let mut rest = number;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    text(&digits[first..], buffer, at);
+}
+
+/// Appends text. All texts here are far shorter than their buffers.
+fn text(text: &[u8], buffer: &mut [u8], at: &mut usize) {
+    buffer[*at..*at + text.len()].copy_from_slice(text);
+    *at += text.len();
+}
+
+/// Writes the two maps of the stem's user namespace: one line each, one id long.
+fn map_ids(stem: i32, ids: &Ids) -> Result<(), Failure> {
+    write_of(stem, b"setgroups", b"deny")?;
+    for (file, inner) in [(&b"uid_map"[..], ids.uid), (b"gid_map", ids.gid)] {
+        let (mut line, mut len) = ([0; 32], 0);
+        decimal(inner, &mut line, &mut len);
+        text(b" ", &mut line, &mut len);
+        decimal(ids.host, &mut line, &mut len);
+        text(b" 1\n", &mut line, &mut len);
+        write_of(stem, file, &line[..len])?;
+    }
+    Ok(())
+}
+
+/// Writes a file of another process in `/proc`, which is the one that we mounted.
+fn write_of(pid: i32, file: &[u8], content: &[u8]) -> Result<(), Failure> {
+    let (mut path, mut len) = ([0; 40], 0);
+    text(b"/proc/", &mut path, &mut len);
+    decimal(pid as u32, &mut path, &mut len);
+    text(b"/", &mut path, &mut len);
+    text(file, &mut path, &mut len);
+    let fd = sys::open_to_write(&path[..=len]).at(Step::IdMaps)?;
+    let done = sys::write(fd, content).at(Step::IdMaps).map(drop);
+    sys::close(fd);
+    done
+}
+
+/// The stem: locks itself down, waits, executes.
+fn grow(ids: &Ids, filter: &[u8], init: i32) -> ! {
+    if let Err((step, errno)) = lock_down(ids, filter, init) {
+        report(init, Report::failed(step, errno));
+        sys::exit(1)
+    }
+    report(
+        init,
+        Report {
+            kind: Kind::Ready,
+            step: Step::LoadFilter,
+            value: 0,
+        },
+    );
+    sys::close(init);
+    let (step, errno) = become_program();
+    report(STEM_FD, Report::failed(step, errno));
+    sys::exit(127)
+}
+
+/// The order matters: the namespace must belong to the instance's own user, or what it uses up is charged to the host's
+/// root; and a bounding set dropped before entering it comes back full.
+fn lock_down(ids: &Ids, filter: &[u8], init: i32) -> Result<(), Failure> {
+    sys::start_session().at(Step::Session)?;
+    sys::drop_groups().at(Step::DropGroups)?;
+    sys::take_ids(ids.host, ids.host).at(Step::HostIds)?;
+    sys::new_user_namespace().at(Step::UserNamespace)?;
+    report(
+        init,
+        Report {
+            kind: Kind::Ready,
+            step: Step::UserNamespace,
+            value: 0,
+        },
+    );
+    let mut mapped = [0];
+    if sys::read(init, &mut mapped).at(Step::IdMaps)? != 1 {
+        sys::exit(1);
+    }
+    sys::take_ids(ids.uid, ids.gid).at(Step::InnerIds)?;
+    sys::drop_capabilities().at(Step::Capabilities)?;
+    sys::set_no_new_privs().at(Step::Privileges)?;
+    // Credential changes have cleared it.
+    sys::die_with_parent().at(Step::ParentDeath)?;
+    fixed_limits()?;
+    sys::load_filter(filter).at(Step::LoadFilter)
+}
+
+/// Resource limits that are the same for every instance. Numbers of resources: Linux
+/// `include/uapi/asm-generic/resource.h`.
+fn fixed_limits() -> Result<(), Failure> {
+    const STACK: usize = 3;
+    const CORE: usize = 4;
+    const MEMLOCK: usize = 8;
+    const SIGPENDING: usize = 11;
+    const MSGQUEUE: usize = 12;
+    const NICE: usize = 13;
+    const RTPRIO: usize = 14;
+    for (resource, value) in [
+        (CORE, 0),
+        (MEMLOCK, 64 * 1024),
+        (SIGPENDING, 1024),
+        (MSGQUEUE, 0),
+        (NICE, 0),
+        (RTPRIO, 0),
+    ] {
+        sys::limit(resource, value, Some(value)).at(Step::Limit)?;
+    }
+    sys::limit(STACK, 8 * 1024 * 1024, None).at(Step::Limit)
+}
+
+/// Waits for the start message and executes what it says; returns only with what failed.
+fn become_program() -> Failure {
+    match start() {
+        Ok(never) => match never {},
+        Err(failure) => failure,
+    }
+}
+
+enum Never {}
+
+fn start() -> Result<Never, Failure> {
+    const FSIZE: usize = 1;
+    const NPROC: usize = 6;
+    const NOFILE: usize = 7;
+    let buffer = sys::map(START_MESSAGE_MAX).at(Step::Receive)?;
+    let (len, output) = sys::receive(STEM_FD, buffer).at(Step::Receive)?;
+    if len == 0 {
+        // The cell is not needed any more.
+        sys::exit(0);
+    }
+    let message: &'static [u8] = &buffer[..len];
+    let output = output.ok_or((Step::Output, INVALID))?;
+    sys::duplicate(output, 1).at(Step::Output)?;
+    sys::duplicate(output, 2).at(Step::Output)?;
+    let (header, strings) = StartHeader::split(message).ok_or((Step::Receive, INVALID))?;
+    if header.arguments as usize + header.variables as usize > STRINGS_MAX {
+        return Err((Step::Receive, TOO_LONG));
+    }
+    let mut strings = Strings { rest: strings };
+    let folder = strings.next()?;
+    let mut arguments = sys::PointerList::with_room(header.arguments as usize).at(Step::Receive)?;
+    let mut program = None;
+    for _ in 0..header.arguments {
+        let argument = strings.next()?;
+        program = program.or(Some(argument));
+        arguments.push(argument).at(Step::Receive)?;
+    }
+    let mut variables = sys::PointerList::with_room(header.variables as usize).at(Step::Receive)?;
+    for _ in 0..header.variables {
+        variables.push(strings.next()?).at(Step::Receive)?;
+    }
+    let program = program.ok_or((Step::Receive, INVALID))?;
+    for (resource, value) in [
+        (FSIZE, header.file_size),
+        (NPROC, header.processes),
+        (NOFILE, header.descriptors),
+    ] {
+        sys::limit(resource, value, Some(value)).at(Step::Limit)?;
+    }
+    sys::enter(folder).at(Step::WorkingDirectory)?;
+    // This socket stays until exec succeeds, to tell if it does not.
+    sys::close_from(3, true).at(Step::CloseDescriptors)?;
+    report(
+        STEM_FD,
+        Report {
+            kind: Kind::Executing,
+            step: Step::Execute,
+            value: 0,
+        },
+    );
+    Err((Step::Execute, sys::execute(program, &arguments, &variables)))
+}
+
+/// Strings that end with a NUL, one after the other.
+struct Strings {
+    rest: &'static [u8],
+}
+
+impl Strings {
+    /// The next one, its NUL included.
+    fn next(&mut self) -> Result<&'static [u8], Failure> {
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| *byte == 0)
+            .ok_or((Step::Receive, INVALID))?;
+        let (string, rest) = self.rest.split_at(end + 1);
+        self.rest = rest;
+        Ok(string)
+    }
+}

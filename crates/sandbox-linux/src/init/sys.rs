@@ -1,0 +1,551 @@
+//! System calls of the init, one function each, and the few symbols that a program without a C library needs.
+//!
+//! Everything unsafe of the init is here. Error numbers are those of the kernel, positive.
+
+#[cfg(not(target_arch = "x86_64"))]
+compile_error!("the init knows the system calls of x86_64 only");
+
+use core::arch::{asm, global_asm};
+
+/// System call numbers. Source: Linux `arch/x86/entry/syscalls/syscall_64.tbl`.
+mod number {
+    pub const READ: usize = 0;
+    pub const PREAD64: usize = 17;
+    pub const WRITE: usize = 1;
+    pub const CLOSE: usize = 3;
+    pub const MMAP: usize = 9;
+    pub const RECVMSG: usize = 47;
+    pub const SOCKETPAIR: usize = 53;
+    pub const CLONE: usize = 56;
+    pub const EXECVE: usize = 59;
+    pub const WAIT4: usize = 61;
+    pub const GETCWD: usize = 79;
+    pub const CHDIR: usize = 80;
+    pub const UMASK: usize = 95;
+    pub const SETSID: usize = 112;
+    pub const SETGROUPS: usize = 116;
+    pub const SETRESUID: usize = 117;
+    pub const SETRESGID: usize = 119;
+    pub const CAPSET: usize = 126;
+    pub const PRCTL: usize = 157;
+    pub const EXIT_GROUP: usize = 231;
+    pub const OPENAT: usize = 257;
+    pub const UNSHARE: usize = 272;
+    pub const DUP3: usize = 292;
+    pub const PRLIMIT64: usize = 302;
+    pub const SECCOMP: usize = 317;
+    pub const CLOSE_RANGE: usize = 436;
+}
+
+// The kernel enters with the argument count and the argument pointers on the stack, and no return address.
+global_asm!(
+    ".globl _start",
+    "_start:",
+    "xor ebp, ebp",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call {entry}",
+    "ud2",
+    entry = sym entry,
+);
+
+/// The arguments of the init.
+pub struct Arguments {
+    stack: *const usize,
+}
+
+impl Arguments {
+    /// An argument as a decimal number.
+    pub fn number(&self, index: usize) -> Option<u32> {
+        // SAFETY: `stack` is what the kernel left for this process: the count, then that many pointers.
+        let count = unsafe { *self.stack };
+        if index >= count {
+            return None;
+        }
+        // SAFETY: `index` is below the count.
+        let mut text = unsafe { *self.stack.add(1 + index) } as *const u8;
+        let mut value: Option<u32> = None;
+        loop {
+            // SAFETY: arguments end with a NUL, at which the loop stops.
+            let byte = unsafe { *text };
+            if byte == 0 {
+                return value;
+            }
+            let digit = u32::from(byte.wrapping_sub(b'0'));
+            if digit > 9 {
+                return None;
+            }
+            value = Some(value.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
+            // SAFETY: the byte was not the NUL, so there is another one.
+            text = unsafe { text.add(1) };
+        }
+    }
+}
+
+extern "C" fn entry(stack: *const usize) -> ! {
+    crate::run(&Arguments { stack })
+}
+
+/// One system call.
+///
+/// # Safety
+/// As the call says: every pointer among the arguments must be good for what the kernel does with it.
+unsafe fn call(number: usize, a: [usize; 6]) -> Result<usize, i32> {
+    let result: isize;
+    // SAFETY: the caller answers for the arguments; the kernel changes only the registers named here, and memory as
+    // the call says, which the missing `nomem` option tells the compiler.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4], in("r9") a[5],
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    if (-4095..0).contains(&result) {
+        Err(-result as i32)
+    } else {
+        Ok(result as usize)
+    }
+}
+
+/// A call all of whose arguments are numbers that the kernel takes for no address.
+fn plain(number: usize, a: [usize; 6]) -> Result<usize, i32> {
+    // SAFETY: no pointers.
+    unsafe { call(number, a) }
+}
+
+const EINTR: i32 = 4;
+
+/// Reads into the buffer; 0 at the end.
+pub fn read(fd: i32, buffer: &mut [u8]) -> Result<usize, i32> {
+    // SAFETY: the kernel writes at most the buffer's length into it.
+    unsafe {
+        call(
+            number::READ,
+            [fd as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0],
+        )
+    }
+}
+
+/// Reads at an offset, without moving that of the file, which other processes share.
+pub fn read_at(fd: i32, buffer: &mut [u8], offset: usize) -> Result<usize, i32> {
+    let address = buffer.as_mut_ptr() as usize;
+    // SAFETY: the kernel writes at most the buffer's length into it.
+    unsafe { call(number::PREAD64, [fd as usize, address, buffer.len(), offset, 0, 0]) }
+}
+
+/// Writes once.
+pub fn write(fd: i32, bytes: &[u8]) -> Result<usize, i32> {
+    // SAFETY: the kernel reads the slice.
+    unsafe {
+        call(
+            number::WRITE,
+            [fd as usize, bytes.as_ptr() as usize, bytes.len(), 0, 0, 0],
+        )
+    }
+}
+
+/// Closes a descriptor.
+pub fn close(fd: i32) {
+    let _ = plain(number::CLOSE, [fd as usize, 0, 0, 0, 0, 0]);
+}
+
+/// Closes every descriptor from `first`, or marks them to be closed at the next exec.
+pub fn close_from(first: i32, at_exec: bool) -> Result<(), i32> {
+    const CLOSE_RANGE_CLOEXEC: usize = 4;
+    let flags = if at_exec { CLOSE_RANGE_CLOEXEC } else { 0 };
+    plain(number::CLOSE_RANGE, [first as usize, u32::MAX as usize, flags, 0, 0, 0]).map(drop)
+}
+
+/// Opens a file by absolute path; `path` ends with a NUL. Close-on-exec.
+pub fn open_to_write(path: &[u8]) -> Result<i32, i32> {
+    const O_WRONLY_CLOEXEC: usize = 1 | 0o2_000_000;
+    if path.last() != Some(&0) {
+        return Err(22);
+    }
+    let flags = O_WRONLY_CLOEXEC;
+    // SAFETY: the path ends with a NUL, within the slice.
+    let fd = unsafe {
+        call(
+            number::OPENAT,
+            [-100_isize as usize, path.as_ptr() as usize, flags, 0, 0, 0],
+        )
+    }?;
+    Ok(fd as i32)
+}
+
+/// Makes `to` refer to what `from` refers to, open across exec.
+pub fn duplicate(from: i32, to: i32) -> Result<(), i32> {
+    plain(number::DUP3, [from as usize, to as usize, 0, 0, 0, 0]).map(drop)
+}
+
+/// Fresh zeroed memory for the rest of the process's life.
+pub fn map(bytes: usize) -> Result<&'static mut [u8], i32> {
+    // PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS
+    let address = plain(number::MMAP, [0, bytes, 3, 0x22, usize::MAX, 0])?;
+    // SAFETY: the kernel mapped that many zeroed bytes there, which nobody else knows and nobody unmaps.
+    Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut u8, bytes) })
+}
+
+/// A connected pair of stream sockets, close-on-exec.
+pub fn socket_pair() -> Result<[i32; 2], i32> {
+    const SOCK_STREAM_CLOEXEC: usize = 1 | 0o2_000_000;
+    let mut pair = [0_i32; 2];
+    // SAFETY: the kernel writes two ints.
+    unsafe {
+        call(
+            number::SOCKETPAIR,
+            [1, SOCK_STREAM_CLOEXEC, 0, pair.as_mut_ptr() as usize, 0, 0],
+        )
+    }?;
+    Ok(pair)
+}
+
+#[repr(C)]
+struct IoVector {
+    base: *mut u8,
+    len: usize,
+}
+
+#[repr(C)]
+struct Message {
+    name: usize,
+    name_len: u32,
+    vectors: *mut IoVector,
+    vector_count: usize,
+    control: *mut Control,
+    control_len: usize,
+    flags: i32,
+}
+
+/// Room for one control message with one descriptor. Source: `struct cmsghdr` in Linux `include/linux/socket.h`.
+#[repr(C, align(8))]
+struct Control {
+    len: usize,
+    level: i32,
+    kind: i32,
+    descriptor: i32,
+    padding: i32,
+}
+
+/// Receives one message, with one descriptor at most, which is close-on-exec. Bytes and descriptors beyond the room for
+/// them are an error (`EMSGSIZE`); the end of the socket is a message of length 0.
+pub fn receive(fd: i32, buffer: &mut [u8]) -> Result<(usize, Option<i32>), i32> {
+    const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+    const MSG_CTRUNC_OR_TRUNC: i32 = 0x8 | 0x20;
+    let mut vector = IoVector {
+        base: buffer.as_mut_ptr(),
+        len: buffer.len(),
+    };
+    let mut control = Control {
+        len: 0,
+        level: 0,
+        kind: 0,
+        descriptor: -1,
+        padding: 0,
+    };
+    let mut message = Message {
+        name: 0,
+        name_len: 0,
+        vectors: &raw mut vector,
+        vector_count: 1,
+        control: &raw mut control,
+        control_len: size_of::<Control>(),
+        flags: 0,
+    };
+    let received = loop {
+        let address = &raw mut message as usize;
+        // SAFETY: the message points to one vector, which is the buffer, and to room for control data with its length.
+        match unsafe { call(number::RECVMSG, [fd as usize, address, MSG_CMSG_CLOEXEC, 0, 0, 0]) } {
+            Err(EINTR) => {}
+            other => break other?,
+        }
+    };
+    if message.flags & MSG_CTRUNC_OR_TRUNC != 0 {
+        return Err(90);
+    }
+    // SOL_SOCKET, SCM_RIGHTS
+    let has_descriptor = control.len == 20 && control.level == 1 && control.kind == 1;
+    Ok((received, has_descriptor.then_some(control.descriptor)))
+}
+
+/// Forks. `Ok(None)` in the child.
+pub fn fork() -> Result<Option<i32>, i32> {
+    const SIGCHLD: usize = 17;
+    // SAFETY: without CLONE_VM both go on with memory of their own; a null stack means a copy of this one.
+    let pid = unsafe { call(number::CLONE, [SIGCHLD, 0, 0, 0, 0, 0]) }?;
+    Ok((pid != 0).then_some(pid as i32))
+}
+
+/// Waits for any child to end; its number and wait status.
+pub fn wait() -> Result<(i32, i32), i32> {
+    let mut status = 0_i32;
+    loop {
+        // SAFETY: the kernel writes one int.
+        match unsafe { call(number::WAIT4, [-1_isize as usize, &raw mut status as usize, 0, 0, 0, 0]) } {
+            Err(EINTR) => {}
+            other => return other.map(|pid| (pid as i32, status)),
+        }
+    }
+}
+
+/// Ends the process.
+pub fn exit(status: i32) -> ! {
+    loop {
+        let _ = plain(number::EXIT_GROUP, [status as usize, 0, 0, 0, 0, 0]);
+    }
+}
+
+/// Becomes the leader of a session of its own.
+pub fn start_session() -> Result<(), i32> {
+    plain(number::SETSID, [0; 6]).map(drop)
+}
+
+/// Sets the file mode mask.
+pub fn set_file_mask(mask: u32) {
+    let _ = plain(number::UMASK, [mask as usize, 0, 0, 0, 0, 0]);
+}
+
+/// Drops all supplementary groups.
+pub fn drop_groups() -> Result<(), i32> {
+    plain(number::SETGROUPS, [0; 6]).map(drop)
+}
+
+/// Takes real, effective and saved group and user.
+pub fn take_ids(uid: u32, gid: u32) -> Result<(), i32> {
+    let (uid, gid) = (uid as usize, gid as usize);
+    plain(number::SETRESGID, [gid, gid, gid, 0, 0, 0])?;
+    plain(number::SETRESUID, [uid, uid, uid, 0, 0, 0]).map(drop)
+}
+
+/// Moves into a new user namespace.
+pub fn new_user_namespace() -> Result<(), i32> {
+    const CLONE_NEWUSER: usize = 0x1000_0000;
+    plain(number::UNSHARE, [CLONE_NEWUSER, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Empties all five capability sets.
+pub fn drop_capabilities() -> Result<(), i32> {
+    const PR_CAPBSET_DROP: usize = 24;
+    const PR_CAP_AMBIENT: usize = 47;
+    const PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
+    const EINVAL: i32 = 22;
+    const VERSION_3: u32 = 0x2008_0522;
+    for capability in 0..64 {
+        match plain(number::PRCTL, [PR_CAPBSET_DROP, capability, 0, 0, 0, 0]) {
+            Ok(_) => {}
+            // Beyond the last one that this kernel knows.
+            Err(EINVAL) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    plain(number::PRCTL, [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0, 0])?;
+    let header = [VERSION_3, 0];
+    let sets = [0_u32; 6];
+    // SAFETY: version 3 has a header of two words, and reads two times three words.
+    unsafe {
+        call(
+            number::CAPSET,
+            [header.as_ptr() as usize, sets.as_ptr() as usize, 0, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// No exec gives privileges from now on.
+pub fn set_no_new_privs() -> Result<(), i32> {
+    plain(number::PRCTL, [38, 1, 0, 0, 0, 0]).map(drop)
+}
+
+/// The process is killed when its parent ends.
+pub fn die_with_parent() -> Result<(), i32> {
+    const PR_SET_PDEATHSIG: usize = 1;
+    const SIGKILL: usize = 9;
+    plain(number::PRCTL, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, 0]).map(drop)
+}
+
+/// Nobody without privileges may look into the process.
+pub fn set_not_dumpable() {
+    let _ = plain(number::PRCTL, [4, 0, 0, 0, 0, 0]);
+}
+
+/// Sets the soft and, unless it is to stay, the hard limit of a resource. A limit that may not be raised stays.
+pub fn limit(resource: usize, soft: u64, hard: Option<u64>) -> Result<(), i32> {
+    const EPERM: i32 = 1;
+    let mut limits = [0_u64; 2];
+    // SAFETY: the kernel writes two words.
+    unsafe { call(number::PRLIMIT64, [0, resource, 0, limits.as_mut_ptr() as usize, 0, 0]) }?;
+    limits[0] = soft;
+    limits[1] = hard.unwrap_or(limits[1]);
+    // SAFETY: the kernel reads two words.
+    match unsafe { call(number::PRLIMIT64, [0, resource, limits.as_ptr() as usize, 0, 0, 0]) } {
+        Ok(_) | Err(EPERM) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Loads a seccomp program for this process; its bytes are those of `struct sock_filter`, eight each.
+pub fn load_filter(program: &[u8]) -> Result<(), i32> {
+    #[repr(C)]
+    struct Program {
+        len: u16,
+        filter: *const u8,
+    }
+    let program = Program {
+        len: u16::try_from(program.len() / 8).unwrap_or(0),
+        filter: program.as_ptr(),
+    };
+    // SAFETY: the kernel reads `len` instructions of eight bytes, which the slice holds. SECCOMP_SET_MODE_FILTER is 1.
+    unsafe { call(number::SECCOMP, [1, 0, &raw const program as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// Enters a folder; `path` ends with a NUL. Refuses one that is not below the root.
+pub fn enter(path: &[u8]) -> Result<(), i32> {
+    const ENOENT: i32 = 2;
+    if path.last() != Some(&0) {
+        return Err(22);
+    }
+    // SAFETY: the path ends with a NUL, within the slice.
+    unsafe { call(number::CHDIR, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }?;
+    let mut buffer = [0_u8; 4096];
+    // SAFETY: the kernel writes at most the buffer's length.
+    unsafe { call(number::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0]) }?;
+    // The kernel says "(unreachable)" before the path of a folder outside the root.
+    if buffer[0] == b'/' { Ok(()) } else { Err(ENOENT) }
+}
+
+/// A list of pointers to strings as exec wants it.
+pub struct PointerList {
+    words: &'static mut [u8],
+    len: usize,
+}
+
+impl PointerList {
+    /// Room for so many strings.
+    pub fn with_room(strings: usize) -> Result<Self, i32> {
+        // The last word stays null.
+        Ok(Self {
+            words: map((strings + 1) * size_of::<usize>())?,
+            len: 0,
+        })
+    }
+
+    /// Adds a string, which ends with a NUL and lives as long as the process.
+    pub fn push(&mut self, text: &'static [u8]) -> Result<(), i32> {
+        const E2BIG: i32 = 7;
+        let at = self.len * size_of::<usize>();
+        let last = self.words.len() - size_of::<usize>();
+        if at >= last || text.last() != Some(&0) {
+            return Err(E2BIG);
+        }
+        self.words[at..at + size_of::<usize>()].copy_from_slice(&(text.as_ptr() as usize).to_ne_bytes());
+        self.len += 1;
+        Ok(())
+    }
+}
+
+/// Executes a program; returns only the error number. `path` ends with a NUL.
+pub fn execute(path: &'static [u8], arguments: &PointerList, variables: &PointerList) -> i32 {
+    if path.last() != Some(&0) {
+        return 22;
+    }
+    let (argv, envp) = (arguments.words.as_ptr() as usize, variables.words.as_ptr() as usize);
+    // SAFETY: the path ends with a NUL; both lists point to strings that do, and end with a null word.
+    match unsafe { call(number::EXECVE, [path.as_ptr() as usize, argv, envp, 0, 0, 0]) } {
+        Ok(_) => 0,
+        Err(errno) => errno,
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    exit(134)
+}
+
+// What the compiler calls by name. Written in assembly, for in Rust it would recognize the loop and call them again.
+
+/// C's `memcpy`.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    // SAFETY: the caller answers for both ranges; the direction flag is clear at every call.
+    unsafe {
+        asm!("rep movsb", inout("rdi") to => _, inout("rsi") from => _, inout("rcx") len => _,
+            options(nostack, preserves_flags));
+    }
+    to
+}
+
+/// C's `memmove`.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len: usize) -> *mut u8 {
+    if (to as usize).wrapping_sub(from as usize) >= len {
+        // SAFETY: a copy upwards does not overwrite what is still to be read. The caller answers for the ranges.
+        return unsafe { memcpy(to, from, len) };
+    }
+    let last = len.wrapping_sub(1);
+    let (end, source) = (to.wrapping_add(last), from.wrapping_add(last));
+    // SAFETY: copies from the ends downwards, and leaves the direction flag clear.
+    unsafe {
+        asm!("std", "rep movsb", "cld", inout("rdi") end => _, inout("rsi") source => _, inout("rcx") len => _,
+            options(nostack));
+    }
+    to
+}
+
+/// C's `memset`.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memset(to: *mut u8, value: i32, len: usize) -> *mut u8 {
+    // SAFETY: the caller answers for the range.
+    unsafe {
+        asm!("rep stosb", inout("rdi") to => _, in("al") value as u8, inout("rcx") len => _,
+            options(nostack, preserves_flags));
+    }
+    to
+}
+
+/// C's `memcmp`.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    let mut i = 0;
+    while i < len {
+        // SAFETY: `i` is below the length, for which the caller answers. Volatile, or this becomes a call of itself.
+        let x = unsafe { a.add(i).read_volatile() };
+        // SAFETY: as above.
+        let y = unsafe { b.add(i).read_volatile() };
+        if x != y {
+            return i32::from(x) - i32::from(y);
+        }
+        i += 1;
+    }
+    0
+}
+
+/// C's `bcmp`.
+///
+/// # Safety
+/// As in C.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, len: usize) -> i32 {
+    // SAFETY: the same promise.
+    unsafe { memcmp(a, b, len) }
+}
+
+/// The compiled core names it in its unwind tables; with `panic=abort` nothing unwinds.
+#[unsafe(no_mangle)]
+extern "C" fn rust_eh_personality() {
+    exit(134)
+}

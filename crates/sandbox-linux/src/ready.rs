@@ -1,0 +1,162 @@
+//! Which cells to keep ready. Pure decisions about values of any type: the tests use numbers for cells.
+
+use sonagi_ports::Mount;
+
+/// Cells that wait for a program, by the mounts that they were made with.
+#[derive(Debug)]
+pub(crate) struct Ready<C> {
+    /// Most cells, ready and wanted together.
+    max: usize,
+    /// The one expected last comes first.
+    shelves: Vec<Shelf<C>>,
+}
+
+#[derive(Debug)]
+struct Shelf<C> {
+    mounts: Vec<Mount>,
+    wanted: usize,
+    making: usize,
+    cells: Vec<C>,
+}
+
+impl<C> Ready<C> {
+    pub(crate) fn new(max: usize) -> Self {
+        Self {
+            max,
+            shelves: Vec::new(),
+        }
+    }
+
+    /// From now on, keep `cells` ready with these mounts. When that makes too many, those that were expected the
+    /// longest ago are kept no more. Returns the cells that are not wanted any more.
+    pub(crate) fn expect(&mut self, mounts: &[Mount], cells: usize) -> Vec<C> {
+        let found = self.shelves.iter().position(|shelf| shelf.mounts == mounts);
+        let mut shelf = found.map_or_else(
+            || Shelf {
+                mounts: mounts.to_vec(),
+                wanted: 0,
+                making: 0,
+                cells: Vec::new(),
+            },
+            |at| self.shelves.remove(at),
+        );
+        shelf.wanted = cells.min(self.max);
+        self.shelves.insert(0, shelf);
+        let mut left = self.max;
+        let mut surplus = Vec::new();
+        for shelf in &mut self.shelves {
+            shelf.wanted = shelf.wanted.min(left);
+            left -= shelf.wanted;
+            surplus.extend(shelf.cells.drain(shelf.wanted.min(shelf.cells.len())..));
+        }
+        self.shelves.retain(|shelf| shelf.wanted > 0 || shelf.making > 0);
+        surplus
+    }
+
+    /// A ready cell with exactly these mounts.
+    pub(crate) fn take(&mut self, mounts: &[Mount]) -> Option<C> {
+        self.shelves
+            .iter_mut()
+            .find(|shelf| shelf.mounts == mounts)?
+            .cells
+            .pop()
+    }
+
+    /// Mounts for which a cell is to be made now. [`Ready::put`] or [`Ready::failed`] must follow.
+    pub(crate) fn next(&mut self) -> Option<Vec<Mount>> {
+        let shelf = self
+            .shelves
+            .iter_mut()
+            .find(|shelf| shelf.cells.len() + shelf.making < shelf.wanted)?;
+        shelf.making += 1;
+        Some(shelf.mounts.clone())
+    }
+
+    /// A cell is made. Returns it when it is not wanted any more.
+    pub(crate) fn put(&mut self, mounts: &[Mount], cell: C) -> Option<C> {
+        let Some(shelf) = self.made(mounts) else {
+            return Some(cell);
+        };
+        if shelf.cells.len() >= shelf.wanted {
+            return Some(cell);
+        }
+        shelf.cells.push(cell);
+        None
+    }
+
+    /// A cell could not be made.
+    pub(crate) fn failed(&mut self, mounts: &[Mount]) {
+        self.made(mounts);
+    }
+
+    fn made(&mut self, mounts: &[Mount]) -> Option<&mut Shelf<C>> {
+        let shelf = self.shelves.iter_mut().find(|shelf| shelf.mounts == mounts)?;
+        shelf.making = shelf.making.saturating_sub(1);
+        Some(shelf)
+    }
+
+    /// Wants nothing any more; all cells.
+    pub(crate) fn clear(&mut self) -> Vec<C> {
+        self.max = 0;
+        self.shelves.drain(..).flat_map(|shelf| shelf.cells).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounts(name: &str) -> Vec<Mount> {
+        vec![Mount {
+            source: name.into(),
+            target: name.to_owned(),
+            executable: true,
+        }]
+    }
+
+    fn fill(ready: &mut Ready<u32>, from: u32) -> u32 {
+        let mut next = from;
+        while let Some(mounts) = ready.next() {
+            assert_eq!(ready.put(&mounts, next), None);
+            next += 1;
+        }
+        next - from
+    }
+
+    #[test]
+    fn what_is_expected_is_made_once_and_taken_once() {
+        let mut ready = Ready::new(8);
+        assert_eq!(ready.take(&mounts("a")), None);
+        assert!(ready.expect(&mounts("a"), 2).is_empty());
+        assert_eq!(fill(&mut ready, 1), 2);
+        assert_eq!(ready.take(&mounts("b")), None);
+        assert_eq!(ready.take(&mounts("a")), Some(2));
+        assert_eq!(fill(&mut ready, 3), 1, "the one taken is replaced");
+    }
+
+    #[test]
+    fn the_bound_holds_and_the_newest_expectation_wins() {
+        let mut ready = Ready::new(3);
+        ready.expect(&mounts("a"), 9);
+        assert_eq!(fill(&mut ready, 1), 3);
+        assert_eq!(ready.expect(&mounts("b"), 2), [2, 3]);
+        assert_eq!(fill(&mut ready, 4), 2);
+        assert_eq!((ready.take(&mounts("a")), ready.take(&mounts("a"))), (Some(1), None));
+    }
+
+    #[test]
+    fn what_is_expected_no_more_goes() {
+        let mut ready = Ready::new(8);
+        ready.expect(&mounts("a"), 2);
+        assert_eq!(ready.next(), Some(mounts("a")));
+        assert!(ready.expect(&mounts("a"), 0).is_empty());
+        assert_eq!(ready.put(&mounts("a"), 1), Some(1), "it came too late");
+        ready.expect(&mounts("a"), 1);
+        assert_eq!(ready.next(), Some(mounts("a")));
+        ready.failed(&mounts("a"));
+        assert_eq!(fill(&mut ready, 5), 1, "tried again");
+        assert_eq!(ready.clear(), [5]);
+        assert!(ready.expect(&mounts("a"), 1).is_empty());
+        assert_eq!(ready.next(), None);
+    }
+}

@@ -1,0 +1,274 @@
+//! One cell as the spawner holds it: made, filled, ended.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{CWD, Gid, Uid};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::pipe::PipeFlags;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+use sonagi_model::InstanceLimits;
+use sonagi_ports::Mount;
+
+use super::child::{self, Child};
+use super::tree;
+use super::workshop::Workshop;
+use crate::cgroup::{self, Group};
+use crate::channel;
+use crate::protocol::{At, Failure, StartOrder};
+use crate::sys::mount::{Reach, set_attributes};
+use crate::sys::process::{self, Cloned};
+use crate::wire::{START_MESSAGE_MAX, STRINGS_MAX, StartHeader, Step};
+
+/// Connections that wait to be accepted at a listener of the platform inside a cell.
+const BACKLOG: i32 = 128;
+/// Namespaces of a cell. The user namespace comes last, made by the stem: the others then belong to the host's, and no
+/// right inside it is one over them.
+const NAMESPACES: libc::c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// One cell.
+#[derive(Debug)]
+pub(super) struct Cell {
+    pub(super) init: OwnedFd,
+    group: Group,
+    uid: u32,
+    /// Until the start message is sent.
+    stem: Option<OwnedFd>,
+    /// The init has ended and been reaped, and with it every process of the cell.
+    ended: bool,
+}
+
+/// What the server gets of a new cell.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) control: OwnedFd,
+    pub(super) stem: OwnedFd,
+}
+
+/// What the server gets of a start.
+#[derive(Debug)]
+pub(super) struct Filled {
+    pub(super) output: OwnedFd,
+    pub(super) scratch: OwnedFd,
+    pub(super) listeners: Vec<OwnedFd>,
+}
+
+impl Cell {
+    /// Makes a cell: returns as soon as its first process exists, which then builds the rest by itself.
+    pub(super) fn prepare(shop: &Workshop, id: u64, uid: u32, mounts: &[Mount]) -> Result<(Self, Ends), Failure> {
+        let (control, inner_control) = channel::pair().at(Step::Sockets)?;
+        let (stem, inner_stem) = channel::pair().at(Step::Sockets)?;
+        let kept_stem = rustix::io::fcntl_dupfd_cloexec(&stem, 0).at(Step::Sockets)?;
+        channel::make_room(stem.as_fd()).at(Step::Sockets)?;
+        let group = shop
+            .hierarchy
+            .create(&format!("cell-{id}"))
+            .map_err(|error| of_group(Step::Groups, &error))?;
+        let cloned = process::clone_into_namespaces(NAMESPACES, group.handle().unified_folder());
+        let init = match cloned {
+            Ok(Cloned::Child) => {
+                let (control, stem) = (inner_control, inner_stem);
+                child::run(&Child {
+                    shop,
+                    group: &group,
+                    mounts,
+                    uid,
+                    control,
+                    stem,
+                })
+            }
+            Ok(Cloned::Parent(init)) => init,
+            Err(errno) => {
+                if let Err(error) = group.remove() {
+                    super::complain(&format!("cannot remove the groups of cell {id}: {error}"));
+                }
+                return Err(Failure::new(Step::Clone, errno, ""));
+            }
+        };
+        Ok((
+            Self {
+                init,
+                group,
+                uid,
+                stem: Some(kept_stem),
+                ended: false,
+            },
+            Ends { control, stem },
+        ))
+    }
+
+    /// Descriptors of the group for the server.
+    pub(super) fn group_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.group.handle_fds()
+    }
+
+    /// Moves everything of one instance in, and sends the start message.
+    pub(super) fn start(&mut self, shop: &mut Workshop, order: &StartOrder) -> Result<Filled, Failure> {
+        let stem = self
+            .stem
+            .take()
+            .ok_or_else(|| Failure::new(Step::Send, Errno::ALREADY, ""))?;
+        let message = start_message(order)?;
+        self.group
+            .set_limits(&order.limits)
+            .map_err(|error| of_group(Step::Limits, &error))?;
+        let scratch = self.fill(shop, order)?;
+        let listeners = shop.in_network_of(self.init.as_fd(), || {
+            order
+                .listeners
+                .iter()
+                .map(|port| listen(*port).at_path(Step::Listen, port.to_string()))
+                .collect()
+        })?;
+        let (output, inner_output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Step::Pipe)?;
+        rustix::io::ioctl_fionbio(&output, true).at(Step::Pipe)?;
+        // So that the function may open `/dev/stdout`.
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.uid));
+        rustix::fs::fchown(&inner_output, Some(uid), Some(gid)).at(Step::Pipe)?;
+        channel::send(stem.as_fd(), &message, &[inner_output.as_fd()], SendFlags::DONTWAIT).at(Step::Send)?;
+        Ok(Filled {
+            output,
+            scratch,
+            listeners,
+        })
+    }
+
+    /// Mounts what belongs to one instance; the scratch mount.
+    fn fill(&self, shop: &mut Workshop, order: &StartOrder) -> Result<OwnedFd, Failure> {
+        let code = tree::clone_tree(CWD, &order.code.source, tree::shown(order.code.executable)).at(Step::Code)?;
+        let kind = tree::kind_of(code.as_fd()).at(Step::Code)?;
+        let memory = shop.show_memory(order.limits.memory)?;
+        let scratch = new_scratch(&order.limits).at(Step::Scratch)?;
+        shop.in_mounts_of(self.init.as_fd(), || {
+            let root = tree::find(CWD, "/").at(Step::PlaceCode)?;
+            let point = code_point(root.as_fd(), &order.code.target, kind).at(Step::PlaceCode)?;
+            tree::place(code.as_fd(), point.as_fd()).at(Step::PlaceCode)?;
+            tree::place_at(memory.as_fd(), "/proc/meminfo".as_ref()).at(Step::MemoryFile)?;
+            tree::place_at(scratch.as_fd(), "/tmp".as_ref()).at(Step::Scratch)
+        })?;
+        Ok(scratch)
+    }
+
+    /// Kills everything in it. It is gone when [`Cell::reap`] and then [`Cell::remove`] have succeeded.
+    pub(super) fn kill(&self) {
+        if self.ended {
+            return;
+        }
+        // Either is enough: with the first process of a pid namespace all others end. But a frozen v1 group has to be
+        // thawed, and a process between clone and exec may not be in the group yet.
+        if let Err(errno) = self.group.handle().kill_all() {
+            super::complain(&format!("cannot kill a group: {errno}"));
+        }
+        match rustix::process::pidfd_send_signal(&self.init, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => super::complain(&format!("cannot kill a cell: {errno}")),
+        }
+    }
+
+    /// To be called when the descriptor of the init becomes readable.
+    pub(super) fn reap(&mut self) {
+        if !self.ended {
+            let waited = rustix::process::waitid(
+                WaitId::PidFd(self.init.as_fd()),
+                WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+            );
+            self.ended = matches!(waited, Ok(Some(_)) | Err(Errno::CHILD));
+        }
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Removes its groups; `false` when a process in them is still on its way out.
+    pub(super) fn remove(&self) -> bool {
+        if !self.ended || matches!(self.group.handle().is_empty(), Ok(false)) {
+            return false;
+        }
+        match self.group.remove() {
+            Ok(()) => true,
+            Err(error) => {
+                super::complain(&format!("cannot remove groups: {error}"));
+                false
+            }
+        }
+    }
+}
+
+/// Folders and files of groups carry no secrets: the whole text may be told.
+fn of_group(step: Step, error: &cgroup::Error) -> Failure {
+    let errno = match error {
+        cgroup::Error::Kernel { source, .. } => *source,
+        cgroup::Error::Busy(_) => Errno::BUSY,
+        cgroup::Error::Name(_) | cgroup::Error::Unusable(_) => Errno::INVAL,
+    };
+    Failure::new(step, errno, error.to_string())
+}
+
+/// The mount point of the code, made if the root has none: for that moment the root can be written, by nobody but us.
+fn code_point(root: BorrowedFd<'_>, target: &str, kind: tree::Kind) -> Result<OwnedFd, Errno> {
+    match tree::find(root, target) {
+        Err(Errno::NOENT) => {}
+        found => return found,
+    }
+    let (nothing, read_only) = (MountAttrFlags::empty(), MountAttrFlags::MOUNT_ATTR_RDONLY);
+    set_attributes(root, Reach::One, nothing, read_only)?;
+    let made = tree::find_or_make(root, target, kind);
+    set_attributes(root, Reach::One, read_only, nothing)?;
+    made
+}
+
+fn new_scratch(limits: &InstanceLimits) -> Result<OwnedFd, Errno> {
+    // Zero would mean no limit.
+    let size = limits.scratch.bytes().max(4096).to_string();
+    let inodes = limits.scratch_inodes.max(2).to_string();
+    let options = [
+        ("size", size.as_str()),
+        ("nr_inodes", inodes.as_str()),
+        ("mode", "1777"),
+    ];
+    tree::new_mount("tmpfs", &options, tree::PLAIN)
+}
+
+fn listen(port: u16) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// The message for the stem.
+fn start_message(order: &StartOrder) -> Result<Vec<u8>, Failure> {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let limits = &order.limits;
+    let header = StartHeader {
+        arguments: count(order.program.len()),
+        variables: count(order.environment.len()),
+        descriptors: u64::from(limits.descriptors),
+        processes: u64::from(limits.processes),
+        file_size: limits.memory.bytes().max(limits.scratch.bytes()),
+    };
+    let mut message = header.to_bytes().to_vec();
+    let mut push = |parts: &[&str]| {
+        for part in parts {
+            message.extend_from_slice(part.as_bytes());
+        }
+        message.push(0);
+    };
+    push(&[&order.working_directory]);
+    order.program.iter().for_each(|argument| push(&[argument]));
+    order
+        .environment
+        .iter()
+        .for_each(|(name, value)| push(&[name, "=", value]));
+    let strings = order.program.len() + order.environment.len();
+    if message.len() > START_MESSAGE_MAX || strings > STRINGS_MAX {
+        return Err(Failure::new(Step::Execute, Errno::TOOBIG, ""));
+    }
+    Ok(message)
+}

@@ -1,0 +1,313 @@
+//! The spawner: a single-threaded process, started before the server has threads, that alone does what needs the host's
+//! rights. It takes typed orders from one socket, and ends, with all its cells, when that socket closes.
+//!
+//! It is the same executable, run again with a hidden argument: its memory is small, so it forks fast, and holds
+//! nothing of the server's.
+
+mod cell;
+mod child;
+mod root;
+mod texts;
+mod tree;
+mod workshop;
+
+use std::collections::HashMap;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use self::cell::Cell;
+use self::workshop::Workshop;
+use crate::cgroup::Hierarchy;
+use crate::channel::{self, MESSAGE_MAX};
+use crate::protocol::{self, Answer, At, Failure, Order, Reply, Request, SPAWNER_ARGUMENT};
+use crate::sys::process;
+use crate::wire::Step;
+
+/// The number of the server's socket among events; cells have theirs from 1.
+const SERVER: u64 = 0;
+/// A request that nobody made: requests are numbered from 1.
+const NOBODY: u64 = 0;
+/// Between two looks at a cell that has ended and whose groups are not empty yet.
+const RETRY: Duration = Duration::from_millis(1);
+/// Looks of [`RETRY`] at the end, when all cells must go.
+const LAST_LOOKS: usize = 10_000;
+/// Looks of 10 ms for an earlier spawner on the same folder to end.
+const LOCK_LOOKS: usize = 1_000;
+
+/// Runs the spawner and ends the process, if this process was started as one; otherwise does nothing. To be called
+/// first in `main`, before any thread exists.
+pub fn maybe_run() {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == SPAWNER_ARGUMENT)
+    {
+        let status = match run() {
+            Ok(()) => 0,
+            Err(failure) => {
+                complain(&failure.to_string());
+                1
+            }
+        };
+        std::process::exit(status);
+    }
+}
+
+/// To the log of the server, whose standard error we share.
+fn complain(text: &str) {
+    eprintln!("spawner: {text}");
+}
+
+fn run() -> Result<(), Failure> {
+    // Signals of a terminal or a service manager are for the server: our end is the end of its socket.
+    rustix::process::setsid().at(Step::Session)?;
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT] {
+        process::ignore_signal(signal);
+    }
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let server = std::io::stdin();
+    let server = server.as_fd();
+    channel::make_room(server).at(Step::Sockets)?;
+    let mut buffer = vec![0; MESSAGE_MAX];
+    let Some(request) = next_request(server, &mut buffer)? else {
+        return Ok(());
+    };
+    let Order::Configure { folder, node } = request.order else {
+        return Err(Failure::new(
+            Step::Receive,
+            Errno::PROTO,
+            "the first order must configure",
+        ));
+    };
+    let answer = |answer| protocol::send(server, &Reply { id: request.id, answer }, &[], SendFlags::empty());
+    match configure(&folder, &node) {
+        Ok((spawner, configured, _lock)) => {
+            answer(configured).at(Step::Send)?;
+            spawner.serve(server, &mut buffer)
+        }
+        Err(failure) => answer(Answer::Failed(failure)).at(Step::Send),
+    }
+}
+
+/// The next order, waiting for it; `None` when the server is gone.
+fn next_request(server: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Request>, Failure> {
+    let (length, _none) = channel::receive(server, buffer, RecvFlags::empty()).at(Step::Receive)?;
+    if length == 0 {
+        return Ok(None);
+    }
+    serde_json::from_slice(&buffer[..length])
+        .map(Some)
+        .map_err(|error| Failure::new(Step::Receive, Errno::PROTO, error.to_string()))
+}
+
+fn configure(folder: &Path, node: &str) -> Result<(Spawner, Answer, OwnedFd), Failure> {
+    let lock = lock(&folder.join("spawner.lock"))?;
+    let unusable = |error: crate::cgroup::Error| Failure::new(Step::Groups, Errno::OPNOTSUPP, error.to_string());
+    let hierarchy = Hierarchy::detect(node).map_err(unusable)?;
+    let swept = hierarchy.sweep().map_err(unusable)?;
+    let groups = hierarchy.describe().to_string();
+    let shop = Workshop::open(folder, hierarchy)?;
+    let events = epoll::create(CreateFlags::CLOEXEC).at(Step::Sockets)?;
+    let spawner = Spawner {
+        shop,
+        events,
+        cells: HashMap::new(),
+        leaving: HashMap::new(),
+    };
+    Ok((spawner, Answer::Configured { swept, groups }, lock))
+}
+
+/// Waits until no earlier spawner uses the folder: one whose server was killed is still removing its cells.
+fn lock(path: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).at_path(Step::Files, path)?;
+    for _ in 0..LOCK_LOOKS {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::AGAIN) => pause(Duration::from_millis(10)),
+            Err(errno) => return Err(Failure::new(Step::Files, errno, path.display().to_string())),
+        }
+    }
+    Err(Failure::new(
+        Step::Files,
+        Errno::BUSY,
+        format!("{} is locked by an earlier spawner", path.display()),
+    ))
+}
+
+fn pause(time: Duration) {
+    // Interrupted means shorter, and every caller looks again.
+    let _ = rustix::event::poll(&mut [], Some(&timespec(time)));
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
+    }
+}
+
+struct Spawner {
+    shop: Workshop,
+    events: OwnedFd,
+    cells: HashMap<u64, Cell>,
+    /// Cells that were killed and are not gone yet, with the request that wants to know when they are.
+    leaving: HashMap<u64, u64>,
+}
+
+impl Spawner {
+    /// Serves orders until the server is gone, then ends every cell.
+    fn serve(mut self, server: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(), Failure> {
+        epoll::add(&self.events, server, EventData::new_u64(SERVER), EventFlags::IN).at(Step::Sockets)?;
+        let mut events = [MaybeUninit::<Event>::uninit(); 64];
+        loop {
+            // Only cells that have ended and whose groups are not empty yet need a look without an event.
+            let waiting = self
+                .leaving
+                .keys()
+                .any(|id| self.cells.get(id).is_some_and(Cell::has_ended));
+            let wait = waiting.then(|| timespec(RETRY));
+            let ready = match epoll::wait(&self.events, &mut events, wait.as_ref()) {
+                Ok((ready, _)) => ready,
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(Failure::new(Step::Receive, errno, "")),
+            };
+            let mut called = false;
+            for event in ready {
+                match event.data.u64() {
+                    SERVER => called = true,
+                    id => self.reap(id),
+                }
+            }
+            self.remove_leaving(server);
+            if called {
+                match next_request(server, buffer)? {
+                    Some(request) => self.obey(server, request)?,
+                    None => return self.end(),
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, server: BorrowedFd<'_>, request: Request) -> Result<(), Failure> {
+        let id = request.id;
+        let failed = |failure| (Answer::Failed(failure), Vec::new());
+        let (answer, descriptors) = match request.order {
+            Order::Configure { .. } => failed(Failure::new(Step::Receive, Errno::PROTO, "configured already")),
+            Order::Prepare { cell, uid, mounts } => match self.prepare(cell, uid, &mounts) {
+                Ok(descriptors) => (Answer::Prepared, descriptors),
+                Err(failure) => failed(failure),
+            },
+            Order::Start(order) => match self.cells.get_mut(&order.cell) {
+                Some(cell) => match cell.start(&mut self.shop, &order) {
+                    Ok(filled) => {
+                        let mut descriptors = vec![filled.output, filled.scratch];
+                        descriptors.extend(filled.listeners);
+                        (Answer::Started, descriptors)
+                    }
+                    Err(failure) => failed(failure),
+                },
+                None => failed(Failure::new(Step::Send, Errno::SRCH, "no such cell")),
+            },
+            Order::Destroy { cell } => match self.cells.get(&cell) {
+                Some(found) => {
+                    found.kill();
+                    self.leaving.insert(cell, id);
+                    self.remove_leaving(server);
+                    return Ok(());
+                }
+                None => (Answer::Destroyed, Vec::new()),
+            },
+        };
+        let descriptors = channel::borrow_all(&descriptors);
+        self.answer(server, id, answer, &descriptors)
+    }
+
+    fn answer(&self, server: BorrowedFd<'_>, id: u64, answer: Answer, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+        match protocol::send(server, &Reply { id, answer }, fds, SendFlags::empty()) {
+            // Its end is an event of its own.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(errno) => Err(Failure::new(Step::Send, errno, "")),
+        }
+    }
+
+    fn prepare(&mut self, id: u64, uid: u32, mounts: &[sonagi_ports::Mount]) -> Result<Vec<OwnedFd>, Failure> {
+        if id == SERVER || self.cells.contains_key(&id) {
+            return Err(Failure::new(Step::Groups, Errno::EXIST, "cell number in use"));
+        }
+        let (cell, ends) = Cell::prepare(&self.shop, id, uid, mounts)?;
+        let watched = epoll::add(&self.events, &cell.init, EventData::new_u64(id), EventFlags::IN).at(Step::Sockets);
+        let mut descriptors = vec![ends.control, ends.stem];
+        let copied = cell.group_fds().into_iter().try_for_each(|fd| {
+            descriptors.push(rustix::io::fcntl_dupfd_cloexec(fd, 0).at(Step::Groups)?);
+            Ok(())
+        });
+        let done = watched.and(copied);
+        if done.is_err() {
+            cell.kill();
+            self.leaving.insert(id, NOBODY);
+        }
+        self.cells.insert(id, cell);
+        done.map(|()| descriptors)
+    }
+
+    fn reap(&mut self, id: u64) {
+        if let Some(cell) = self.cells.get_mut(&id) {
+            cell.reap();
+            if cell.has_ended() {
+                // It would be ready for ever.
+                let _ = epoll::delete(&self.events, &cell.init);
+            }
+        }
+    }
+
+    /// Removes what has ended of those that are to go, and says so.
+    fn remove_leaving(&mut self, server: BorrowedFd<'_>) {
+        let cells = &mut self.cells;
+        let mut gone = Vec::new();
+        self.leaving.retain(|cell, request| {
+            let removed = cells.get(cell).is_none_or(Cell::remove);
+            if removed {
+                cells.remove(cell);
+                gone.push(*request);
+            }
+            !removed
+        });
+        for request in gone {
+            if let Err(failure) = self.answer(server, request, Answer::Destroyed, &[]) {
+                complain(&failure.to_string());
+            }
+        }
+    }
+
+    /// Ends every cell and removes everything.
+    fn end(mut self) -> Result<(), Failure> {
+        self.cells.values().for_each(Cell::kill);
+        for _ in 0..LAST_LOOKS {
+            self.cells.values_mut().for_each(Cell::reap);
+            self.cells.retain(|_, cell| !cell.remove());
+            if self.cells.is_empty() {
+                break;
+            }
+            pause(RETRY);
+        }
+        if !self.cells.is_empty() {
+            return Err(Failure::new(
+                Step::Groups,
+                Errno::BUSY,
+                format!("{} cells would not go", self.cells.len()),
+            ));
+        }
+        self.shop
+            .hierarchy
+            .remove_root()
+            .map_err(|error| Failure::new(Step::Groups, Errno::BUSY, error.to_string()))
+    }
+}
