@@ -1,0 +1,233 @@
+//! Putting the parts together.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sonagi_control::Catalog;
+use sonagi_ports::{Clock, Entropy, EventTargets, MetadataStore, Record, StoreError};
+
+use crate::auth::{Accounts, AuthMode, Verifier};
+use crate::control::{CodeLinks, Control, RuntimeCheck};
+use crate::credentials::TemporaryCredentials;
+use crate::front::{Front, FrontParts};
+use crate::invoke::{Invoker, Runner};
+use crate::limits::LambdaLimits;
+use crate::place::{AccountId, Place, Region};
+use crate::targets::LambdaTargets;
+use crate::url::{UrlAddress, UrlPlane, UrlRoutes};
+
+/// Settings of the Lambda surface.
+#[derive(Debug, Clone)]
+pub struct AwsOptions {
+    /// The address that the platform listens on; its port is part of function URLs. Default `127.0.0.1:4747`.
+    pub address: SocketAddr,
+    /// Base of function URLs' host names. Default `localhost`.
+    pub base_domain: String,
+    /// Region of accounts' default namespaces, and of requests that name none. Default `us-east-1`.
+    pub region: Region,
+    /// The account that is made at the first start. Default `000000000000`.
+    pub account: AccountId,
+    /// Concurrent invocations of one account. Default 1000.
+    pub account_concurrency: u32,
+    /// Whether requests are accepted unsigned. Default no.
+    pub insecure_dev: bool,
+    /// Everything else that Lambda limits; its `account_concurrency` is replaced by the one above.
+    pub limits: LambdaLimits,
+}
+
+impl Default for AwsOptions {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 4747)),
+            base_domain: "localhost".to_owned(),
+            region: Region::parse("us-east-1").expect("a region"),
+            account: AccountId::parse("000000000000").expect("an account id"),
+            account_concurrency: 1000,
+            insecure_dev: false,
+            limits: LambdaLimits::default(),
+        }
+    }
+}
+
+/// What the Lambda surface stands on.
+#[derive(Debug)]
+pub struct AwsDeps<'a> {
+    /// The functions.
+    pub catalog: Arc<Catalog>,
+    /// The engine.
+    pub runner: Arc<dyn Runner>,
+    /// The store's records, as loaded at start.
+    pub records: &'a [Record],
+    /// The store.
+    pub store: Arc<dyn MetadataStore>,
+    /// Keys of instances.
+    pub credentials: Arc<TemporaryCredentials>,
+    /// Which runtimes this host has: the [`AwsContract`](crate::AwsContract).
+    pub contract: Arc<dyn RuntimeCheck>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Settings.
+    pub options: AwsOptions,
+}
+
+/// What several parts stand on.
+struct Shared {
+    catalog: Arc<Catalog>,
+    runner: Arc<dyn Runner>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    limits: Arc<LambdaLimits>,
+}
+
+impl Shared {
+    fn invoker(&self) -> Invoker {
+        Invoker {
+            catalog: Arc::clone(&self.catalog),
+            runner: Arc::clone(&self.runner),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            limits: Arc::clone(&self.limits),
+        }
+    }
+
+    fn control(
+        &self,
+        accounts: &Arc<Accounts>,
+        routes: &Arc<UrlRoutes>,
+        address: &Arc<UrlAddress>,
+        runtimes: Arc<dyn RuntimeCheck>,
+    ) -> Control {
+        let links = CodeLinks {
+            accounts: Arc::clone(accounts),
+            clock: Arc::clone(&self.clock),
+        };
+        Control {
+            catalog: Arc::clone(&self.catalog),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            limits: Arc::clone(&self.limits),
+            routes: Arc::clone(routes),
+            address: Arc::clone(address),
+            links,
+            runtimes,
+            runner: Arc::clone(&self.runner),
+            reservations: tokio::sync::Mutex::new(()),
+        }
+    }
+}
+
+/// The Lambda surface of a platform.
+#[derive(Debug)]
+pub struct Aws {
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) invoker: Arc<Invoker>,
+    pub(crate) default: Place,
+    front: Arc<Front>,
+    targets: Arc<LambdaTargets>,
+}
+
+impl Aws {
+    /// Puts everything together; makes the default account at the first start.
+    ///
+    /// # Errors
+    /// [`StoreError`]: an account cannot be read, or the first one cannot be stored.
+    pub async fn new(deps: AwsDeps<'_>) -> Result<Self, StoreError> {
+        let AwsDeps {
+            catalog,
+            runner,
+            records,
+            store,
+            credentials,
+            contract,
+            clock,
+            entropy,
+            options,
+        } = deps;
+        let limits = LambdaLimits {
+            account_concurrency: options.account_concurrency,
+            ..options.limits
+        };
+        let limits = Arc::new(limits);
+        let accounts = Accounts::load(records, store, &options.account, Arc::clone(&entropy)).await?;
+        let accounts = Arc::new(accounts);
+        let address = Arc::new(UrlAddress {
+            scheme: "http",
+            base_domain: options.base_domain.clone(),
+            port: options.address.port(),
+        });
+        let routes = Arc::new(UrlRoutes::new(Arc::clone(&address)));
+        routes.load(&catalog);
+        for entry in catalog.all() {
+            runner.reserve(&entry.function);
+        }
+        let default = Place {
+            account: options.account,
+            region: options.region,
+        };
+        let mode = if options.insecure_dev {
+            AuthMode::Off
+        } else {
+            AuthMode::Required
+        };
+        let verifier = Arc::new(Verifier {
+            accounts: Arc::clone(&accounts),
+            temporary: credentials,
+            clock: Arc::clone(&clock),
+            mode,
+            default: default.clone(),
+        });
+        let shared = Shared {
+            catalog,
+            runner,
+            clock,
+            entropy,
+            limits,
+        };
+        let invoker = Arc::new(shared.invoker());
+        let control = Arc::new(shared.control(&accounts, &routes, &address, contract));
+        let Shared {
+            catalog,
+            entropy,
+            limits,
+            ..
+        } = shared;
+        let urls = UrlPlane {
+            routes,
+            invoker: Arc::clone(&invoker),
+            verifier: Arc::clone(&verifier),
+            address,
+        };
+        let targets = Arc::new(LambdaTargets::new(catalog, entropy, limits.account_concurrency));
+        let front = Arc::new(Front::new(FrontParts {
+            verifier,
+            control: Arc::clone(&control),
+            invoker: Arc::clone(&invoker),
+            urls,
+            limits,
+            base_domain: options.base_domain,
+        }));
+        Ok(Self {
+            accounts,
+            control,
+            invoker,
+            default,
+            front,
+            targets,
+        })
+    }
+
+    /// Where requests come in.
+    #[must_use]
+    pub const fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    /// Where accepted events go, for the contract [`CONTRACT`](crate::CONTRACT).
+    #[must_use]
+    pub fn targets(&self) -> Arc<dyn EventTargets> {
+        Arc::clone(&self.targets) as _
+    }
+}

@@ -1,0 +1,172 @@
+//! Operations of what this platform does not have: listings are truly empty, single things are not found, and whatever
+//! would create one is refused by name. Beside them the small configurations that tools ask for.
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+use sonagi_control::Edit;
+use sonagi_wire::Body;
+
+use super::request::{RecursionInput, RuntimeManagementInput};
+use super::validate::Violations;
+use super::versions::alter_record;
+use super::{Control, ControlCall, json as answer, no_content, revision_of};
+use crate::errors::{Code, LambdaError};
+use crate::records::{FunctionRecord, RecursiveLoop, UpdateRuntimeOn, read};
+
+const fn recursive_loop(value: RecursiveLoop) -> &'static str {
+    match value {
+        RecursiveLoop::Terminate => "Terminate",
+        RecursiveLoop::Allow => "Allow",
+    }
+}
+
+const fn update_runtime_on(value: UpdateRuntimeOn) -> &'static str {
+    match value {
+        UpdateRuntimeOn::Auto => "Auto",
+        UpdateRuntimeOn::FunctionUpdate => "FunctionUpdate",
+    }
+}
+
+/// An empty listing under this key.
+pub(super) fn empty_list(key: &str) -> Response<Body> {
+    let list: Value = json!({ key: [] });
+    answer(StatusCode::OK, &list)
+}
+
+impl Control {
+    /// The function of a request must exist before anything about it can be said.
+    fn existing(&self, call: &ControlCall, name: &str) -> Result<crate::arn::Named, LambdaError> {
+        let named = call.named(name)?;
+        revision_of(&*self.entry(&named)?, &named)?;
+        Ok(named)
+    }
+
+    /// An empty listing of things that a function could have.
+    pub(super) fn empty_list_of(
+        &self,
+        call: &ControlCall,
+        name: &str,
+        key: &str,
+    ) -> Result<Response<Body>, LambdaError> {
+        self.existing(call, name)?;
+        Ok(empty_list(key))
+    }
+
+    /// `GetFunctionEventInvokeConfig`, `DeleteFunctionEventInvokeConfig`.
+    pub(super) fn no_event_invoke_config(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        let named = self.existing(call, name)?;
+        let mut arn = named.qualified_arn();
+        if named.qualifier.is_none() {
+            arn.push_str(":$LATEST");
+        }
+        let text = format!("The function {arn} doesn't have an EventInvokeConfig");
+        Err(LambdaError::new(Code::ResourceNotFound, text))
+    }
+
+    /// `GetProvisionedConcurrencyConfig`, and the listing on the same path.
+    pub(super) fn provisioned(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        if call.query.get("List") == Some("ALL") {
+            return self.empty_list_of(call, name, "ProvisionedConcurrencyConfigs");
+        }
+        self.existing(call, name)?;
+        Err(LambdaError::new(
+            Code::ProvisionedConcurrencyConfigNotFound,
+            "No Provisioned Concurrency Config found for this function",
+        ))
+    }
+
+    /// `DeleteProvisionedConcurrencyConfig`: deleting nothing succeeds.
+    pub(super) fn delete_provisioned(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        self.existing(call, name)?;
+        Ok(no_content())
+    }
+
+    /// `GetFunctionCodeSigningConfig`: none is attached.
+    pub(super) fn code_signing(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        let named = self.existing(call, name)?;
+        Ok(answer(StatusCode::OK, &json!({ "FunctionName": named.name })))
+    }
+
+    /// `GetFunctionRecursionConfig`.
+    pub(super) fn get_recursion(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        let named = self.existing(call, name)?;
+        let record: FunctionRecord = read(&self.entry(&named)?.function.document)?;
+        Ok(answer(
+            StatusCode::OK,
+            &json!({ "RecursiveLoop": recursive_loop(record.recursive_loop) }),
+        ))
+    }
+
+    /// `PutFunctionRecursionConfig`.
+    pub(super) async fn put_recursion(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        let named = self.existing(call, name)?;
+        let input: RecursionInput = call.input()?;
+        let mut found = Violations::default();
+        found.required("recursiveLoop", input.recursive_loop.is_some());
+        found.one_of(
+            "recursiveLoop",
+            input.recursive_loop.as_deref(),
+            &["Allow", "Terminate"],
+        );
+        found.finish()?;
+        let value = match input.recursive_loop.as_deref() {
+            Some("Allow") => RecursiveLoop::Allow,
+            Some(_) | None => RecursiveLoop::Terminate,
+        };
+        let decide = |edit: &mut Edit| {
+            alter_record(edit, |record| {
+                record.recursive_loop = value;
+                Ok(())
+            })
+        };
+        self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
+        Ok(answer(
+            StatusCode::OK,
+            &json!({ "RecursiveLoop": recursive_loop(value) }),
+        ))
+    }
+
+    /// `GetRuntimeManagementConfig`.
+    pub(super) fn get_runtime_management(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        let named = self.existing(call, name)?;
+        let record: FunctionRecord = read(&self.entry(&named)?.function.document)?;
+        let shown = json!({ "FunctionArn": named.qualified_arn(), "UpdateRuntimeOn": update_runtime_on(record.update_runtime_on) });
+        Ok(answer(StatusCode::OK, &shown))
+    }
+
+    /// `PutRuntimeManagementConfig`. Runtimes are the host's interpreters, so one version cannot be pinned by an ARN.
+    pub(super) async fn put_runtime_management(
+        &self,
+        call: &ControlCall,
+        name: &str,
+    ) -> Result<Response<Body>, LambdaError> {
+        let named = self.existing(call, name)?;
+        let input: RuntimeManagementInput = call.input()?;
+        let mut found = Violations::default();
+        found.required("updateRuntimeOn", input.update_runtime_on.is_some());
+        found.one_of(
+            "updateRuntimeOn",
+            input.update_runtime_on.as_deref(),
+            &["Auto", "Manual", "FunctionUpdate"],
+        );
+        found.finish()?;
+        let value = match input.update_runtime_on.as_deref() {
+            Some("Manual") => {
+                return Err(LambdaError::not_offered(
+                    "Pinned runtime versions (UpdateRuntimeOn Manual) are",
+                ));
+            }
+            Some("FunctionUpdate") => UpdateRuntimeOn::FunctionUpdate,
+            Some(_) | None => UpdateRuntimeOn::Auto,
+        };
+        let decide = |edit: &mut Edit| {
+            alter_record(edit, |record| {
+                record.update_runtime_on = value;
+                Ok(())
+            })
+        };
+        self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
+        let shown = json!({ "FunctionArn": named.qualified_arn(), "UpdateRuntimeOn": update_runtime_on(value) });
+        Ok(answer(StatusCode::OK, &shown))
+    }
+}

@@ -1,0 +1,235 @@
+//! Code: archives on their way in, links to download them, `UpdateFunctionCode`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use sonagi_control::{Catalog, HeldArtifact};
+use sonagi_model::{FunctionId, Revision, RevisionId};
+use sonagi_ports::{ArtifactError, Clock};
+use sonagi_wire::Body;
+use subtle::ConstantTimeEq;
+
+use super::render::{Detail, configuration};
+use super::request::CodeInput;
+use super::settings::{Draft, apply_architectures, check_architectures};
+use super::validate::Violations;
+use super::versions::{Revise, check_revision_id, publish, revise};
+use super::{Control, ControlCall, Query, json};
+use crate::arn::Named;
+use crate::auth::{Accounts, hmac};
+use crate::errors::{self, Code, LambdaError};
+use crate::place::{AccountId, Place};
+use crate::records::{RevisionRecord, read};
+
+/// Beginning of the path of a download link.
+pub(crate) const DOWNLOAD_PATH: &str = "/_lambda/code/";
+
+/// How long a download link works. Source: "GetFunction" in the Lambda API reference.
+const LINK_LIFE: Duration = Duration::from_secs(600);
+
+/// Makes and checks links that download the code of one revision. A link is signed with a key derived from the account's
+/// secret, so it works after a restart and dies with the account.
+#[derive(Debug)]
+pub(crate) struct CodeLinks {
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl CodeLinks {
+    fn signature(&self, account: &AccountId, path: &str, expires: i64) -> Option<[u8; 32]> {
+        let account = self.accounts.get(account)?;
+        let key = hmac(account.secret.as_bytes(), b"sonagi code link");
+        Some(hmac(&key, format!("{path}\n{expires}").as_bytes()))
+    }
+
+    /// A link for everybody who has it, for ten minutes.
+    fn link(&self, address: &str, place: &Place, revision: &Revision) -> String {
+        let path = format!("{DOWNLOAD_PATH}{}/{}/{}", place.account, revision.function, revision.id);
+        let expires = self.clock.now().plus(LINK_LIFE).as_secs();
+        let signature = self
+            .signature(&place.account, &path, expires)
+            .map(hex::encode)
+            .unwrap_or_default();
+        format!("{address}{path}?Expires={expires}&Signature={signature}")
+    }
+
+    fn check(&self, path: &str, query: &Query) -> Option<(FunctionId, RevisionId)> {
+        let mut parts = path.strip_prefix(DOWNLOAD_PATH)?.split('/');
+        let account = AccountId::parse(parts.next()?).ok()?;
+        let found = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let expires: i64 = query.get("Expires")?.parse().ok()?;
+        let mut given = [0; 32];
+        hex::decode_to_slice(query.get("Signature")?, &mut given).ok()?;
+        let good = self.signature(&account, path, expires)?.ct_eq(&given);
+        (bool::from(good) && self.clock.now().as_secs() <= expires).then_some(found)
+    }
+
+    /// Answers a download link.
+    ///
+    /// # Errors
+    /// 403 for a link that is wrong or over, 404 for code that is gone, 502 for damaged code.
+    pub(crate) async fn download(
+        &self,
+        catalog: &Catalog,
+        path: &str,
+        query: &Query,
+    ) -> Result<Response<Body>, LambdaError> {
+        let denied = || {
+            LambdaError::new(
+                Code::AccessDenied,
+                "The link is wrong or has expired. Ask GetFunction for a new one.",
+            )
+        };
+        let (function, revision) = self.check(path, query).ok_or_else(denied)?;
+        let entry = catalog.get(function).ok_or_else(LambdaError::resource_not_found)?;
+        let revision = entry
+            .revisions
+            .get(&revision)
+            .ok_or_else(LambdaError::resource_not_found)?;
+        let archive = catalog.artifacts().archive(&revision.artifact).await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "code cannot be downloaded");
+            match error {
+                ArtifactError::Damaged { .. } => errors::damaged(),
+                ArtifactError::Missing(_) | ArtifactError::Refused(_) | ArtifactError::Io { .. } => {
+                    LambdaError::new(Code::Service, "The stored code could not be read.")
+                }
+            }
+        })?;
+        let mut response = Response::new(sonagi_wire::full(archive));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
+        Ok(response)
+    }
+}
+
+/// The archive that a request carries.
+///
+/// # Errors
+/// 400 for other sources and for what is not base64, 413 for archives over the limit.
+pub(crate) fn archive(input: &CodeInput<'_>, limit: u64) -> Result<Bytes, LambdaError> {
+    if input.image_uri.is_some() {
+        return Err(LambdaError::not_offered("Container images (ImageUri) are"));
+    }
+    if input.s3_bucket.is_some() || input.s3_key.is_some() {
+        return Err(LambdaError::not_offered(
+            "Code in buckets (S3Bucket, S3Key) is; send the archive as ZipFile. It is",
+        ));
+    }
+    let text = input.zip_file.as_ref().map(|text| text.0.as_ref()).unwrap_or_default();
+    if text.is_empty() {
+        return Err(LambdaError::invalid("Please provide a source for function code."));
+    }
+    // Four characters are three bytes: an archive over the limit is refused before it is decoded.
+    if (text.len() as u64 / 4).saturating_mul(3) > limit.saturating_add(3) {
+        return Err(too_large(limit));
+    }
+    let bytes = STANDARD.decode(text).map_err(|_| {
+        LambdaError::invalid("Could not unzip uploaded file. Please check your file, then try to upload again.")
+    })?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large(limit));
+    }
+    Ok(Bytes::from(bytes))
+}
+
+fn too_large(limit: u64) -> LambdaError {
+    LambdaError::new(
+        Code::RequestEntityTooLarge,
+        format!("Zipped size must be smaller than {limit} bytes"),
+    )
+}
+
+impl Control {
+    /// Checks and stores an archive for a function of this place.
+    ///
+    /// # Errors
+    /// [`LambdaError`].
+    pub(crate) async fn store(&self, place: &Place, archive: Bytes) -> Result<HeldArtifact, LambdaError> {
+        let used: u64 = self.code_bytes(place);
+        if used.saturating_add(archive.len() as u64) > self.limits.account_code {
+            return Err(LambdaError::new(
+                Code::CodeStorageExceeded,
+                "Code storage limit exceeded.",
+            ));
+        }
+        let stored = self.catalog.store_artifact(archive, &self.limits.archive).await;
+        stored.map_err(|error| errors::of_upload(error, &self.limits))
+    }
+
+    /// Bytes of all archives of a place, each revision for itself, as the service counts versions.
+    pub(crate) fn code_bytes(&self, place: &Place) -> u64 {
+        let namespace = place.namespace();
+        let entries = self.catalog.list(&namespace, None, usize::MAX);
+        entries
+            .iter()
+            .flat_map(|entry| entry.revisions.values())
+            .map(|revision| revision.artifact.size)
+            .sum()
+    }
+
+    /// The link for `Code.Location`.
+    pub(super) fn code_location(&self, call: &ControlCall, named: &Named, revision: &Revision) -> String {
+        let address = format!("{}://{}", self.address.scheme, call.host);
+        self.links.link(&address, &named.place, revision)
+    }
+
+    /// `UpdateFunctionCode`.
+    pub(super) async fn update_code(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
+        let named = call.named_as(name, None)?;
+        let input: CodeInput<'_> = call.input()?;
+        let mut found = Violations::default();
+        check_architectures(&mut found, input.architectures.as_deref());
+        found.finish()?;
+        if input.publish_to.is_some() {
+            return Err(LambdaError::not_offered("PublishTo is"));
+        }
+        let entry = self.entry(&named)?;
+        let current: RevisionRecord = read(&entry.latest().document)?;
+        check_revision_id(input.revision_id.as_deref(), &current)?;
+        let archive = archive(&input, self.limits.archive.packed)?;
+        let held = self.store(&named.place, archive).await?;
+        let architectures = input.architectures.as_deref();
+        if input.dry_run == Some(true) {
+            let mut would = (**entry.latest()).clone();
+            would.artifact = held.artifact().clone();
+            return Ok(json(
+                StatusCode::OK,
+                &configuration(&would, &named.place, named.arn(), Detail::Full)?,
+            ));
+        }
+        let decide = |edit: &mut sonagi_control::Edit| {
+            let latest = Arc::clone(edit.entry().latest());
+            let record: RevisionRecord = read(&latest.document)?;
+            check_revision_id(input.revision_id.as_deref(), &record)?;
+            let mut draft = Draft {
+                spec: latest.spec.clone(),
+                settings: record.settings,
+            };
+            apply_architectures(architectures, &mut draft.settings);
+            let change = Revise {
+                artifact: Some(held.artifact().clone()),
+                draft,
+                history: self.limits.history,
+            };
+            let revision = revise(edit, change)?;
+            match input.publish {
+                Some(true) => publish(edit, None),
+                Some(false) | None => Ok(revision),
+            }
+        };
+        let (_, revision) = self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
+        let arn = match input.publish {
+            Some(true) => format!("{}:{}", named.arn(), revision.label),
+            Some(false) | None => named.arn(),
+        };
+        Ok(json(
+            StatusCode::OK,
+            &configuration(&revision, &named.place, arn, Detail::Full)?,
+        ))
+    }
+}

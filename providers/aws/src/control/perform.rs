@@ -1,0 +1,86 @@
+//! From an operation to what carries it out.
+
+use http::Response;
+use sonagi_wire::Body;
+
+use super::absent::empty_list;
+use super::operations::ControlOperation;
+use super::{Control, ControlCall, no_content};
+use crate::errors::LambdaError;
+
+impl Control {
+    /// Carries out an operation of the control API.
+    ///
+    /// # Errors
+    /// [`LambdaError`], to be answered as it is.
+    pub(crate) async fn perform(
+        &self,
+        operation: ControlOperation,
+        names: &[String],
+        call: &ControlCall,
+    ) -> Result<Response<Body>, LambdaError> {
+        use ControlOperation as Op;
+        let name = names.first().map(String::as_str).unwrap_or_default();
+        let second = names.get(1).map(String::as_str).unwrap_or_default();
+        match operation {
+            Op::CreateFunction => Box::pin(self.create_function(call)).await,
+            Op::GetFunction => self.get_function(call, name),
+            Op::GetFunctionConfiguration => self.get_configuration(call, name),
+            Op::ListFunctions => self.list_functions(call),
+            Op::UpdateFunctionCode => Box::pin(self.update_code(call, name)).await,
+            Op::UpdateFunctionConfiguration => Box::pin(self.update_configuration(call, name)).await,
+            Op::DeleteFunction => self.delete_function(call, name).await,
+            Op::PublishVersion => self.publish_version(call, name).await,
+            Op::ListVersionsByFunction => self.list_versions(call, name),
+            Op::CreateAlias => self.create_alias(call, name).await,
+            Op::GetAlias => self.get_alias(call, name, second),
+            Op::UpdateAlias => self.update_alias(call, name, second).await,
+            Op::DeleteAlias => self.delete_alias(call, name, second).await,
+            Op::ListAliases => self.list_aliases(call, name),
+            Op::PutFunctionConcurrency => self.put_concurrency(call, name).await,
+            Op::GetFunctionConcurrency => self.get_concurrency(call, name),
+            Op::DeleteFunctionConcurrency => self.delete_concurrency(call, name).await,
+            Op::PutProvisionedConcurrencyConfig => Err(LambdaError::not_offered("Provisioned concurrency is")),
+            Op::GetProvisionedConcurrencyConfig => self.provisioned(call, name),
+            Op::DeleteProvisionedConcurrencyConfig => self.delete_provisioned(call, name),
+            Op::PutFunctionEventInvokeConfig | Op::UpdateFunctionEventInvokeConfig => Err(LambdaError::not_offered(
+                "Configuration of asynchronous invocation (EventInvokeConfig) is",
+            )),
+            Op::GetFunctionEventInvokeConfig | Op::DeleteFunctionEventInvokeConfig => {
+                self.no_event_invoke_config(call, name)
+            }
+            Op::ListFunctionEventInvokeConfigs => self.empty_list_of(call, name, "FunctionEventInvokeConfigs"),
+            Op::CreateEventSourceMapping => Err(LambdaError::not_offered("Event source mappings are")),
+            Op::ListEventSourceMappings => Ok(empty_list("EventSourceMappings")),
+            Op::GetEventSourceMapping | Op::UpdateEventSourceMapping | Op::DeleteEventSourceMapping => {
+                Err(LambdaError::resource_not_found())
+            }
+            Op::CreateFunctionUrlConfig => self.create_url(call, name).await,
+            Op::GetFunctionUrlConfig => self.get_url(call, name),
+            Op::UpdateFunctionUrlConfig => self.update_url(call, name).await,
+            Op::DeleteFunctionUrlConfig => self.delete_url(call, name).await,
+            Op::ListFunctionUrlConfigs => self.list_urls(call, name),
+            Op::PublishLayerVersion => Err(LambdaError::not_offered("Layers are")),
+            Op::ListLayers if call.query.get("find") == Some("LayerVersion") => Err(LambdaError::resource_not_found()),
+            Op::ListLayers => Ok(empty_list("Layers")),
+            Op::ListLayerVersions => Ok(empty_list("LayerVersions")),
+            Op::GetLayerVersion | Op::LayerVersionPolicy => Err(LambdaError::resource_not_found()),
+            Op::DeleteLayerVersion => Ok(no_content()),
+            Op::AddPermission => self.add_permission(call, name).await,
+            Op::RemovePermission => self.remove_permission(call, name, second).await,
+            Op::GetPolicy => self.get_policy(call, name),
+            Op::TagResource => self.tag(call, name).await,
+            Op::UntagResource => self.untag(call, name).await,
+            Op::ListTags => self.list_tags(call, name),
+            Op::GetAccountSettings => self.account_settings(call),
+            Op::GetFunctionCodeSigningConfig => self.code_signing(call, name),
+            Op::GetFunctionRecursionConfig => self.get_recursion(call, name),
+            Op::PutFunctionRecursionConfig => self.put_recursion(call, name).await,
+            Op::GetRuntimeManagementConfig => self.get_runtime_management(call, name),
+            Op::PutRuntimeManagementConfig => self.put_runtime_management(call, name).await,
+            Op::NotOffered => Err(LambdaError::not_offered(
+                "Code signing, capacity providers, durable executions, scaling configuration and policies by ARN are",
+            )),
+        }
+    }
+}

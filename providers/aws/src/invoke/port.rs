@@ -1,0 +1,58 @@
+//! What invocations need from the engine.
+
+use async_trait::async_trait;
+use sonagi_dispatch::{Answer, Asynchronous, Dispatcher, Refused, Request};
+use sonagi_model::Function;
+use sonagi_ports::{QueuedEvent, StoreError};
+
+/// Runs functions now or later.
+#[async_trait]
+pub trait Runner: Send + Sync + std::fmt::Debug {
+    /// Runs one attempt.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing ran.
+    async fn run(&self, request: Request) -> Result<Answer, Refused>;
+
+    /// Accepts an event; when it returns, the event is durable.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the event was not accepted.
+    async fn accept(&self, event: QueuedEvent) -> Result<(), StoreError>;
+
+    /// A function's reserved concurrency may have changed: what it reserves is taken from others from now on.
+    fn reserve(&self, function: &Function);
+}
+
+/// The platform's own engine.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    dispatcher: Dispatcher,
+    asynchronous: Asynchronous,
+}
+
+impl Engine {
+    /// Runs synchronous calls on one and events on the other.
+    #[must_use]
+    pub const fn new(dispatcher: Dispatcher, asynchronous: Asynchronous) -> Self {
+        Self {
+            dispatcher,
+            asynchronous,
+        }
+    }
+}
+
+#[async_trait]
+impl Runner for Engine {
+    async fn run(&self, request: Request) -> Result<Answer, Refused> {
+        self.dispatcher.invoke(request).await
+    }
+
+    async fn accept(&self, event: QueuedEvent) -> Result<(), StoreError> {
+        self.asynchronous.accept(event).await
+    }
+
+    fn reserve(&self, function: &Function) {
+        self.dispatcher.reserve(function);
+    }
+}
