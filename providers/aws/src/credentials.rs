@@ -30,7 +30,9 @@ pub struct Issued {
 
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("access_key", &self.access_key).finish_non_exhaustive()
+        f.debug_struct("Issued")
+            .field("access_key", &self.access_key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,7 +68,9 @@ pub struct TemporaryCredentials {
 
 impl std::fmt::Debug for TemporaryCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TemporaryCredentials").field("live", &self.table.pin().len()).finish_non_exhaustive()
+        f.debug_struct("TemporaryCredentials")
+            .field("live", &self.table.pin().len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +80,10 @@ impl TemporaryCredentials {
     pub fn new(entropy: &dyn Entropy) -> Self {
         let mut root = [0; 32];
         entropy.fill(&mut root);
-        Self { root, table: papaya::HashMap::new() }
+        Self {
+            root,
+            table: papaya::HashMap::new(),
+        }
     }
 
     /// The keys that this instance has, or would have. Enters nothing.
@@ -85,7 +92,11 @@ impl TemporaryCredentials {
         let key = self.block(b"key", instance);
         let mut access_key = String::with_capacity(ACCESS_KEY_LEN);
         access_key.push_str("ASIA");
-        access_key.extend(key[..ACCESS_KEY_LEN - 4].iter().map(|byte| char::from(BASE32[usize::from(byte & 31)])));
+        access_key.extend(
+            key[..ACCESS_KEY_LEN - 4]
+                .iter()
+                .map(|byte| char::from(BASE32[usize::from(byte & 31)])),
+        );
         let mut token = Vec::with_capacity(96);
         token.extend_from_slice(&self.block(b"token-1", instance));
         token.extend_from_slice(&self.block(b"token-2", instance));
@@ -150,7 +161,12 @@ mod tests {
         let issued = table.issue(InstanceId::generate(), namespace(), "arn".to_owned());
         assert_eq!(issued.access_key.len(), 20);
         assert!(issued.access_key.starts_with("ASIA"));
-        assert!(issued.access_key.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()));
+        assert!(
+            issued
+                .access_key
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        );
         assert_eq!(issued.secret.len(), 40);
         assert_eq!(issued.token.len(), 128);
     }
@@ -160,9 +176,16 @@ mod tests {
         let table = TemporaryCredentials::new(&SystemEntropy::new());
         let (one, two) = (InstanceId::generate(), InstanceId::generate());
         let planned = table.derive(one);
-        assert_eq!(table.lookup(&planned.access_key), None, "planning a launch must not make keys valid");
+        assert_eq!(
+            table.lookup(&planned.access_key),
+            None,
+            "planning a launch must not make keys valid"
+        );
         assert_eq!(table.issue(one, namespace(), "arn:one".to_owned()), planned);
-        assert_ne!(table.issue(two, namespace(), "arn:two".to_owned()).secret, planned.secret);
+        assert_ne!(
+            table.issue(two, namespace(), "arn:two".to_owned()).secret,
+            planned.secret
+        );
         let found = table.lookup(&planned.access_key).unwrap();
         assert_eq!((found.instance, found.function_arn.as_str()), (one, "arn:one"));
         assert_eq!(found.secret, planned.secret);
@@ -174,11 +197,16 @@ mod tests {
     #[test]
     fn secrets_differ_between_runs_and_stay_out_of_debug_output() {
         let instance = InstanceId::generate();
-        let (one, two) =
-            (TemporaryCredentials::new(&SystemEntropy::new()), TemporaryCredentials::new(&SystemEntropy::new()));
+        let (one, two) = (
+            TemporaryCredentials::new(&SystemEntropy::new()),
+            TemporaryCredentials::new(&SystemEntropy::new()),
+        );
         let issued = one.issue(instance, namespace(), "arn".to_owned());
         assert_ne!(issued, two.derive(instance));
         let shown = format!("{issued:?} {:?} {one:?}", one.lookup(&issued.access_key));
-        assert!(!shown.contains(&issued.secret) && !shown.contains(&issued.token), "{shown}");
+        assert!(
+            !shown.contains(&issued.secret) && !shown.contains(&issued.token),
+            "{shown}"
+        );
     }
 }

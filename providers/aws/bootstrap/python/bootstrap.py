@@ -1,0 +1,12 @@
+"""What the interpreter of a managed Python runtime is started with.
+
+It does nothing but start `_sonagi_runtime`, a module beside it: modules are compiled ahead, scripts are not, and
+compiling is a good part of a cold start. Nothing of the function is on the search path yet.
+"""
+
+import sys
+
+sys.path.insert(0, __file__.rpartition("/")[0])
+import _sonagi_runtime
+
+_sonagi_runtime.main()

@@ -51,7 +51,10 @@ pub(super) fn event(call: &Call, defaults: &Defaults, new_trace: impl FnOnce() -
     text(REQUEST_ID, &call.invocation.to_string());
     text(DEADLINE_MS, &call.deadline.as_millis().to_string());
     let given = |key| call.attributes.get(key).filter(|value| !value.is_empty());
-    text(INVOKED_ARN, given(attributes::INVOKED_ARN).unwrap_or(&defaults.function_arn));
+    text(
+        INVOKED_ARN,
+        given(attributes::INVOKED_ARN).unwrap_or(&defaults.function_arn),
+    );
     match given(attributes::TRACE_ID) {
         Some(trace) => text(TRACE_ID, trace),
         None => text(TRACE_ID, &new_trace()),
@@ -110,7 +113,11 @@ pub(super) fn too_large(limit: u64) -> Answer {
 
 /// The request ended before its body did.
 pub(super) fn truncated() -> Answer {
-    error(StatusCode::BAD_REQUEST, "TruncatedHTTPRequest", "HTTP request truncated")
+    error(
+        StatusCode::BAD_REQUEST,
+        "TruncatedHTTPRequest",
+        "HTTP request truncated",
+    )
 }
 
 /// The response mode is neither absent nor `streaming`.
@@ -129,9 +136,11 @@ pub(super) fn refused(refusal: Refusal) -> Answer {
             );
             error(StatusCode::FORBIDDEN, "InvalidStateTransition", &text)
         }
-        Refusal::Closed => {
-            error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error")
-        }
+        Refusal::Closed => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalServerError",
+            "Internal Server Error",
+        ),
     }
 }
 
@@ -139,20 +148,31 @@ pub(super) fn refused(refusal: Refusal) -> Answer {
 /// does, so that clients go on without it; registration is closed from the start.
 pub(super) fn extension_api(path: &str) -> Answer {
     match path {
-        "/2022-07-01/telemetry" => {
-            error(StatusCode::ACCEPTED, "Telemetry.NotSupported", "Telemetry API is not supported")
-        }
+        "/2022-07-01/telemetry" => error(
+            StatusCode::ACCEPTED,
+            "Telemetry.NotSupported",
+            "Telemetry API is not supported",
+        ),
         "/2020-08-15/logs" => error(StatusCode::ACCEPTED, "Logs.NotSupported", "Logs API is not supported"),
-        "/2020-01-01/extension/register" => {
-            error(StatusCode::FORBIDDEN, "Extension.RegistrationClosed", "Extension registration closed already")
-        }
-        _ => error(StatusCode::FORBIDDEN, "Extension.UnknownExtensionIdentifier", "Unknown extension identifier"),
+        "/2020-01-01/extension/register" => error(
+            StatusCode::FORBIDDEN,
+            "Extension.RegistrationClosed",
+            "Extension registration closed already",
+        ),
+        _ => error(
+            StatusCode::FORBIDDEN,
+            "Extension.UnknownExtensionIdentifier",
+            "Unknown extension identifier",
+        ),
     }
 }
 
 /// What the caller of the function is told about an answer with a wrong response mode.
 pub(super) fn invalid_response_mode_error(mode: &str) -> FunctionError {
-    function_error("Runtime.InvalidResponseModeHeader", &format!("Invalid function response mode: {mode}"))
+    function_error(
+        "Runtime.InvalidResponseModeHeader",
+        &format!("Invalid function response mode: {mode}"),
+    )
 }
 
 /// What the caller of the function is told when a streamed answer went over its limit.
@@ -162,8 +182,13 @@ pub(super) fn stream_too_large_error(limit: u64) -> FunctionError {
 }
 
 fn function_error(kind: &str, message: &str) -> FunctionError {
-    let body = json!({ "errorType": kind, "errorMessage": message }).to_string().into_bytes();
-    FunctionError { kind: Some(kind.to_owned()), body }
+    let body = json!({ "errorType": kind, "errorMessage": message })
+        .to_string()
+        .into_bytes();
+    FunctionError {
+        kind: Some(kind.to_owned()),
+        body,
+    }
 }
 
 fn error(status: StatusCode, kind: &str, message: &str) -> Answer {
@@ -182,7 +207,9 @@ fn json_text(status: StatusCode, body: Bytes) -> Answer {
 fn plain(status: StatusCode, text: &'static str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     answer
 }
 
@@ -198,13 +225,28 @@ mod tests {
             attempt: 1,
             payload: Bytes::from_static(b"{}"),
             deadline: Timestamp::from_micros(1_700_000_000_123_999),
-            attributes: Attributes(attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
+            attributes: Attributes(
+                attributes
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                    .collect(),
+            ),
         }
     }
 
     fn headers(call: &Call) -> Vec<(String, Vec<u8>)> {
-        let answer = event(call, &Defaults { function_arn: "arn:f".to_owned() }, || "Root=new".to_owned());
-        answer.headers().iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect()
+        let answer = event(
+            call,
+            &Defaults {
+                function_arn: "arn:f".to_owned(),
+            },
+            || "Root=new".to_owned(),
+        );
+        answer
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+            .collect()
     }
 
     fn check(attributes: &[(&str, &str)], expected: &[(&str, &str)]) {
@@ -212,7 +254,10 @@ mod tests {
         let found = headers(&call);
         let mut wanted = vec![
             ("content-type".to_owned(), b"application/json".to_vec()),
-            ("lambda-runtime-aws-request-id".to_owned(), call.invocation.to_string().into_bytes()),
+            (
+                "lambda-runtime-aws-request-id".to_owned(),
+                call.invocation.to_string().into_bytes(),
+            ),
             ("lambda-runtime-deadline-ms".to_owned(), b"1700000000123".to_vec()),
         ];
         wanted.extend(expected.iter().map(|(n, v)| ((*n).to_owned(), v.as_bytes().to_vec())));
@@ -221,7 +266,13 @@ mod tests {
 
     #[test]
     fn next_carries_what_the_call_brings_and_defaults_for_the_rest() {
-        check(&[], &[("lambda-runtime-invoked-function-arn", "arn:f"), ("lambda-runtime-trace-id", "Root=new")]);
+        check(
+            &[],
+            &[
+                ("lambda-runtime-invoked-function-arn", "arn:f"),
+                ("lambda-runtime-trace-id", "Root=new"),
+            ],
+        );
         check(
             &[
                 (attributes::INVOKED_ARN, "arn:f:live"),
@@ -240,7 +291,10 @@ mod tests {
         );
         check(
             &[(attributes::TENANT_ID, ""), (attributes::CLIENT_CONTEXT, "a\0b")],
-            &[("lambda-runtime-invoked-function-arn", "arn:f"), ("lambda-runtime-trace-id", "Root=new")],
+            &[
+                ("lambda-runtime-invoked-function-arn", "arn:f"),
+                ("lambda-runtime-trace-id", "Root=new"),
+            ],
         );
     }
 }

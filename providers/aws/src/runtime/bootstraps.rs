@@ -14,11 +14,26 @@ use sonagi_ports::{Interpreter, Language};
 /// that compiled code can be used for them.
 const PYTHON: &[(&str, &str)] = &[
     ("bootstrap.py", include_str!("../../bootstrap/python/bootstrap.py")),
-    ("_sonagi_runtime.py", include_str!("../../bootstrap/python/_sonagi_runtime.py")),
-    ("_sonagi_faults.py", include_str!("../../bootstrap/python/_sonagi_faults.py")),
-    ("_sonagi_logging.py", include_str!("../../bootstrap/python/_sonagi_logging.py")),
-    ("_sonagi_json.py", include_str!("../../bootstrap/python/_sonagi_json.py")),
-    ("snapshot_restore_py.py", include_str!("../../bootstrap/python/snapshot_restore_py.py")),
+    (
+        "_sonagi_runtime.py",
+        include_str!("../../bootstrap/python/_sonagi_runtime.py"),
+    ),
+    (
+        "_sonagi_faults.py",
+        include_str!("../../bootstrap/python/_sonagi_faults.py"),
+    ),
+    (
+        "_sonagi_logging.py",
+        include_str!("../../bootstrap/python/_sonagi_logging.py"),
+    ),
+    (
+        "_sonagi_json.py",
+        include_str!("../../bootstrap/python/_sonagi_json.py"),
+    ),
+    (
+        "snapshot_restore_py.py",
+        include_str!("../../bootstrap/python/snapshot_restore_py.py"),
+    ),
 ];
 
 /// Files of the Node bootstrap.
@@ -63,7 +78,10 @@ impl Bootstraps {
             write_folder(&dir.join(folder(language)), files)?;
         }
         let mut compiled = BTreeSet::new();
-        for interpreter in interpreters.iter().filter(|interpreter| interpreter.language == Language::Python) {
+        for interpreter in interpreters
+            .iter()
+            .filter(|interpreter| interpreter.language == Language::Python)
+        {
             if compiled.insert(minor(&interpreter.version)) {
                 compile(interpreter, &dir.join(folder(Language::Python)));
             }
@@ -86,7 +104,10 @@ const fn folder(language: Language) -> &'static str {
 
 /// `3.11.7` → `3.11`: versions that differ only after that share compiled code.
 fn minor(version: &str) -> &str {
-    version.match_indices('.').nth(1).map_or(version, |(at, _)| &version[..at])
+    version
+        .match_indices('.')
+        .nth(1)
+        .map_or(version, |(at, _)| &version[..at])
 }
 
 fn write_folder(folder: &Path, files: &[(&str, &str)]) -> Result<(), BootstrapError> {
@@ -127,7 +148,11 @@ fn compile(interpreter: &Interpreter, folder: &Path) {
     match result {
         Ok(output) if output.status.success() => {
             let cache = folder.join("__pycache__");
-            let made = fs::read_dir(&cache).into_iter().flatten().flatten().map(|entry| entry.path());
+            let made = fs::read_dir(&cache)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path());
             for path in made {
                 let _ = readable(&path, 0o644);
             }

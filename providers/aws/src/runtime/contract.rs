@@ -80,7 +80,16 @@ impl AwsContract {
     ) -> Result<Self, BootstrapError> {
         let bootstraps = Bootstraps::write(bootstrap_dir, &interpreters.all())?;
         let front = Arc::new(OnceLock::new());
-        Ok(Self { interpreters, base_system, bootstraps, credentials, clock, entropy, options, front })
+        Ok(Self {
+            interpreters,
+            base_system,
+            bootstraps,
+            credentials,
+            clock,
+            entropy,
+            options,
+            front,
+        })
     }
 
     /// Says who answers requests of function code to the platform's API. Until then they get 503. The first one stays.
@@ -109,9 +118,12 @@ impl AwsContract {
     fn resolve<'a>(&self, runtime: &'a str) -> Result<(Runtime<'a>, Option<Interpreter>), ContractError> {
         let parsed = Runtime::parse(runtime).ok_or_else(|| launch::missing(self.interpreters.as_ref(), runtime))?;
         let interpreter = match parsed {
-            Runtime::Managed(language, version) => {
-                Some(launch::interpreter(self.interpreters.as_ref(), runtime, language, version)?)
-            }
+            Runtime::Managed(language, version) => Some(launch::interpreter(
+                self.interpreters.as_ref(),
+                runtime,
+                language,
+                version,
+            )?),
             Runtime::Provided => None,
         };
         Ok((parsed, interpreter))
@@ -125,7 +137,11 @@ impl AwsContract {
         mounts.extend(self.base_system.iter().cloned());
         if let Some(interpreter) = interpreter {
             let source = self.bootstraps.folder(interpreter.language);
-            mounts.push(Mount { source, target: RUNTIME_DIR.to_owned(), executable: false });
+            mounts.push(Mount {
+                source,
+                target: RUNTIME_DIR.to_owned(),
+                executable: false,
+            });
         }
         mounts
     }
@@ -166,7 +182,11 @@ impl Contract for AwsContract {
         Ok(LaunchPlan {
             instance: launch.instance,
             mounts: self.mounts(interpreter.as_ref()),
-            code: Mount { source: launch.tree.to_owned(), target: TASK_ROOT.to_owned(), executable: true },
+            code: Mount {
+                source: launch.tree.to_owned(),
+                target: TASK_ROOT.to_owned(),
+                executable: true,
+            },
             program,
             environment,
             working_directory: TASK_ROOT.to_owned(),
@@ -178,7 +198,11 @@ impl Contract for AwsContract {
     fn open(&self, opening: Opening) -> Arc<dyn Session> {
         // A revision without an ARN cannot be planned, so it is never opened.
         let function_arn = function_arn(&opening.revision).unwrap_or_default();
-        self.credentials.issue(opening.instance, opening.revision.namespace.clone(), function_arn.clone());
+        self.credentials.issue(
+            opening.instance,
+            opening.revision.namespace.clone(),
+            function_arn.clone(),
+        );
         let api = RuntimeApi {
             exchange: Exchange::new(),
             limits: self.limits(),
@@ -187,11 +211,21 @@ impl Contract for AwsContract {
             entropy: Arc::clone(&self.entropy),
         };
         let credentials = Arc::clone(&self.credentials);
-        Arc::new(AwsSession::open(opening.instance, api, credentials, &self.front, opening.listeners))
+        Arc::new(AwsSession::open(
+            opening.instance,
+            api,
+            credentials,
+            &self.front,
+            opening.listeners,
+        ))
     }
 
     fn limits(&self) -> ContractLimits {
-        ContractLimits { init: self.options.init, response: self.options.response, stream: self.options.stream }
+        ContractLimits {
+            init: self.options.init,
+            response: self.options.response,
+            stream: self.options.stream,
+        }
     }
 
     /// Initialization and duration together, rounded up to the next millisecond.

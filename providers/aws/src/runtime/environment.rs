@@ -94,15 +94,24 @@ fn identity(variables: &mut Variables, facts: &Facts<'_>, region: &str) {
 fn process(variables: &mut Variables, facts: &Facts<'_>) {
     let options = facts.options;
     variables.set("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}", options.runtime_port));
-    variables.set("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", options.platform_port));
+    variables.set(
+        "AWS_ENDPOINT_URL",
+        format!("http://127.0.0.1:{}", options.platform_port),
+    );
     variables.set("LAMBDA_TASK_ROOT", TASK_ROOT);
     variables.set("LAMBDA_RUNTIME_DIR", RUNTIME_DIR);
     variables.set("TZ", ":UTC");
     variables.set("LANG", "en_US.UTF-8");
     // The directory of the interpreter comes first, so that `python3` or `node` in a child process is the same one.
-    let place = facts.interpreter.and_then(|interpreter| interpreter.program.rsplit_once('/')).map(|(dir, _)| dir);
+    let place = facts
+        .interpreter
+        .and_then(|interpreter| interpreter.program.rsplit_once('/'))
+        .map(|(dir, _)| dir);
     let lead = place.map(|dir| format!("{dir}:")).unwrap_or_default();
-    variables.set("PATH", format!("{lead}/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"));
+    variables.set(
+        "PATH",
+        format!("{lead}/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"),
+    );
     variables.set(
         "LD_LIBRARY_PATH",
         "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
@@ -137,7 +146,10 @@ fn logging(variables: &mut Variables, document: &Document) {
     match logging.format {
         LogFormat::Json => {
             variables.set("AWS_LAMBDA_LOG_FORMAT", "JSON");
-            variables.set("AWS_LAMBDA_LOG_LEVEL", logging.application_level.as_deref().unwrap_or("INFO"));
+            variables.set(
+                "AWS_LAMBDA_LOG_LEVEL",
+                logging.application_level.as_deref().unwrap_or("INFO"),
+            );
         }
         LogFormat::Text => {}
     }
@@ -145,7 +157,11 @@ fn logging(variables: &mut Variables, document: &Document) {
 
 /// How the function logs; the default if its record does not say.
 fn logging_of(document: &Document) -> Logging {
-    document.0.pointer("/settings/logging").and_then(|value| Logging::deserialize(value).ok()).unwrap_or_default()
+    document
+        .0
+        .pointer("/settings/logging")
+        .and_then(|value| Logging::deserialize(value).ok())
+        .unwrap_or_default()
 }
 
 /// The interpreter's own needs come last and stay, whatever the user set; search paths are joined.
@@ -164,7 +180,10 @@ fn interpreter_needs(variables: &mut Variables, interpreter: &Interpreter) {
 /// Log group and stream: `/aws/lambda/NAME` and `YYYY/MM/DD/[VERSION]INSTANCE`, or with a group of the user's choice
 /// `YYYY/MM/DD/NAME[VERSION]INSTANCE`. The instance's id stands for the 32 hexadecimal digits of Lambda's.
 fn log_names(revision: &Revision, instance: InstanceId, now: Timestamp) -> (String, String) {
-    let day = jiff::Timestamp::from_microsecond(now.as_micros()).unwrap_or_default().strftime("%Y/%m/%d").to_string();
+    let day = jiff::Timestamp::from_microsecond(now.as_micros())
+        .unwrap_or_default()
+        .strftime("%Y/%m/%d")
+        .to_string();
     let tail = format!("[{}]{}", revision.label, instance.as_uuid().simple());
     let usual = format!("/aws/lambda/{}", revision.name);
     match logging_of(&revision.document).group {
@@ -179,7 +198,10 @@ struct Variables(Vec<(String, String)>);
 
 impl Variables {
     fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn has(&self, name: &str) -> bool {
@@ -201,7 +223,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use sonagi_model::{ArtifactRef, Digest, FunctionId, FunctionName, Mebibytes, Namespace, RevisionId, RevisionSpec, TenantId};
+    use sonagi_model::{
+        ArtifactRef, Digest, FunctionId, FunctionName, Mebibytes, Namespace, RevisionId, RevisionSpec, TenantId,
+    };
 
     fn revision(runtime: &str, environment: &[(&str, &str)], document: serde_json::Value) -> Revision {
         let digest = Digest::from_bytes([0; 32]);
@@ -212,7 +236,12 @@ mod tests {
             tenant: TenantId::parse("aws/000000000000").unwrap(),
             name: FunctionName::parse("hello").unwrap(),
             label: "$LATEST".to_owned(),
-            artifact: ArtifactRef { digest, size: 1, tree: digest, unpacked_size: 1 },
+            artifact: ArtifactRef {
+                digest,
+                size: 1,
+                tree: digest,
+                unpacked_size: 1,
+            },
             spec: RevisionSpec {
                 contract: "aws-lambda".to_owned(),
                 runtime: runtime.to_owned(),
@@ -220,7 +249,10 @@ mod tests {
                 memory: Mebibytes(128),
                 timeout: Duration::from_secs(3),
                 scratch: Mebibytes(512),
-                environment: environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+                environment: environment
+                    .iter()
+                    .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                    .collect(),
                 concurrency: NonZeroU32::MIN,
             },
             created: Timestamp::EPOCH,
@@ -240,7 +272,11 @@ mod tests {
 
     fn environment(revision: &Revision, interpreter: Option<&Interpreter>) -> BTreeMap<String, String> {
         let instance = InstanceId::from_uuid(uuid::Uuid::from_u128(0xab));
-        let keys = Issued { access_key: "ASIA".to_owned(), secret: "s".to_owned(), token: "t".to_owned() };
+        let keys = Issued {
+            access_key: "ASIA".to_owned(),
+            secret: "s".to_owned(),
+            token: "t".to_owned(),
+        };
         let facts = Facts {
             revision,
             instance,
@@ -258,7 +294,10 @@ mod tests {
 
     #[test]
     fn a_managed_runtime_gets_what_lambda_gives_it() {
-        let found = environment(&revision("python3.11", &[("STAGE", "dev")], serde_json::Value::Null), Some(&python()));
+        let found = environment(
+            &revision("python3.11", &[("STAGE", "dev")], serde_json::Value::Null),
+            Some(&python()),
+        );
         let expected: BTreeMap<String, String> = [
             ("AWS_ACCESS_KEY_ID", "ASIA"),
             ("AWS_DEFAULT_REGION", "eu-west-1"),
@@ -269,7 +308,10 @@ mod tests {
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
             ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/hello"),
-            ("AWS_LAMBDA_LOG_STREAM_NAME", "2023/11/14/[$LATEST]000000000000000000000000000000ab"),
+            (
+                "AWS_LAMBDA_LOG_STREAM_NAME",
+                "2023/11/14/[$LATEST]000000000000000000000000000000ab",
+            ),
             ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
             ("AWS_REGION", "eu-west-1"),
             ("AWS_SECRET_ACCESS_KEY", "s"),
@@ -284,7 +326,10 @@ mod tests {
                 "/usr/local/python/lib:/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:\
                  /var/task/lib:/opt/lib",
             ),
-            ("PATH", "/usr/local/python/bin:/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin"),
+            (
+                "PATH",
+                "/usr/local/python/bin:/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+            ),
             ("PWD", "/var/task"),
             ("PYTHONPATH", "/var/runtime"),
             ("SHLVL", "0"),

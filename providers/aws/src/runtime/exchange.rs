@@ -52,7 +52,11 @@ enum Phase {
     /// It asked for an event.
     Ready,
     /// It works on one; `taken` once a connection has it, before that nobody outside knows of it.
-    Running { call: Arc<Call>, answer: AnswerSender, taken: bool },
+    Running {
+        call: Arc<Call>,
+        answer: AnswerSender,
+        taken: bool,
+    },
     /// Its answer is being read; the reading side holds the sender.
     Answering { call: Arc<Call>, kind: AnswerKind },
     /// It has answered and not asked again.
@@ -131,7 +135,11 @@ impl Exchange {
         state.forget_abandoned();
         match &state.phase {
             Phase::Ready if !state.waiting.is_empty() => {
-                state.phase = Phase::Running { call, answer, taken: false };
+                state.phase = Phase::Running {
+                    call,
+                    answer,
+                    taken: false,
+                };
                 state.wake_one();
             }
             Phase::Ready | Phase::Started | Phase::Answering { .. } | Phase::ResponseSent { .. } => {
@@ -169,7 +177,11 @@ impl Exchange {
             let _ = answer.send(Err(SessionError::NotDelivered));
         }
         if let Phase::Running { answer, taken, .. } = phase {
-            let _ = answer.send(Err(if taken { SessionError::Closed } else { SessionError::NotDelivered }));
+            let _ = answer.send(Err(if taken {
+                SessionError::Closed
+            } else {
+                SessionError::NotDelivered
+            }));
         }
         for (_, waker) in state.waiting.drain(..) {
             waker.wake();
@@ -183,7 +195,10 @@ impl Exchange {
 
     /// `GET …/invocation/next`: waits for an event. Dropping the future leaves the event to the next one who asks.
     pub(super) async fn next(self: &Arc<Self>) -> Result<Arc<Call>, Refusal> {
-        let mut waiter = Waiter { exchange: self, ticket: None };
+        let mut waiter = Waiter {
+            exchange: self,
+            ticket: None,
+        };
         std::future::poll_fn(|cx| waiter.poll(cx)).await
     }
 
@@ -222,11 +237,27 @@ impl Exchange {
         let id: InvocationId = id.parse().map_err(|_| Refusal::InvalidRequestId)?;
         let mut state = self.0.lock();
         match &state.phase {
-            Phase::Running { call, answer, taken: true } if call.invocation == id && !answer.is_closed() => {
+            Phase::Running {
+                call,
+                answer,
+                taken: true,
+            } if call.invocation == id && !answer.is_closed() => {
                 let call = Arc::clone(call);
-                let running = std::mem::replace(&mut state.phase, Phase::Answering { call: Arc::clone(&call), kind });
-                let Phase::Running { answer, .. } = running else { return Err(Refusal::InvalidRequestId) };
-                Ok(Answering { exchange: Arc::clone(self), call, answer: Some(answer) })
+                let running = std::mem::replace(
+                    &mut state.phase,
+                    Phase::Answering {
+                        call: Arc::clone(&call),
+                        kind,
+                    },
+                );
+                let Phase::Running { answer, .. } = running else {
+                    return Err(Refusal::InvalidRequestId);
+                };
+                Ok(Answering {
+                    exchange: Arc::clone(self),
+                    call,
+                    answer: Some(answer),
+                })
             }
             Phase::Answering { call, .. } if call.invocation == id => {
                 Err(Refusal::Transition(state.phase.name(), kind.state()))
@@ -280,10 +311,18 @@ impl Waiter<'_> {
         if matches!(state.phase, Phase::Ready)
             && let Some((call, answer)) = state.take_pending()
         {
-            state.phase = Phase::Running { call, answer, taken: false };
+            state.phase = Phase::Running {
+                call,
+                answer,
+                taken: false,
+            };
         }
         match &mut state.phase {
-            Phase::Running { call, taken: taken @ false, .. } => {
+            Phase::Running {
+                call,
+                taken: taken @ false,
+                ..
+            } => {
                 *taken = true;
                 Poll::Ready(Ok(Arc::clone(call)))
             }
@@ -351,8 +390,14 @@ impl Drop for Answering {
             return;
         }
         state.phase = match self.answer.take() {
-            Some(answer) => Phase::Running { call: Arc::clone(&self.call), answer, taken: true },
-            None => Phase::ResponseSent { id: self.call.invocation },
+            Some(answer) => Phase::Running {
+                call: Arc::clone(&self.call),
+                answer,
+                taken: true,
+            },
+            None => Phase::ResponseSent {
+                id: self.call.invocation,
+            },
         };
     }
 }

@@ -30,7 +30,10 @@ impl<'a> Runtime<'a> {
     pub(super) fn parse(runtime: &'a str) -> Option<Self> {
         let number = |text: &str| !text.is_empty() && text.len() <= 3 && text.bytes().all(|byte| byte.is_ascii_digit());
         if let Some(version) = runtime.strip_prefix("python") {
-            return version.strip_prefix("3.").is_some_and(number).then_some(Self::Managed(Language::Python, version));
+            return version
+                .strip_prefix("3.")
+                .is_some_and(number)
+                .then_some(Self::Managed(Language::Python, version));
         }
         if let Some(version) = runtime.strip_prefix("nodejs").and_then(|rest| rest.strip_suffix(".x")) {
             return number(version).then_some(Self::Managed(Language::Node, version));
@@ -56,7 +59,9 @@ pub(super) fn interpreter(
     language: Language,
     version: &str,
 ) -> Result<Interpreter, ContractError> {
-    interpreters.find(language, version).ok_or_else(|| missing(interpreters, runtime))
+    interpreters
+        .find(language, version)
+        .ok_or_else(|| missing(interpreters, runtime))
 }
 
 /// The host lacks a runtime; the hint names those that it has.
@@ -71,7 +76,10 @@ pub(super) fn missing(interpreters: &dyn Interpreters, runtime: &str) -> Contrac
         Some(Runtime::Provided) | None => String::new(),
     };
     let hint = format!("this host has {}{install}", names.join(", "));
-    ContractError::RuntimeMissing { runtime: runtime.to_owned(), hint }
+    ContractError::RuntimeMissing {
+        runtime: runtime.to_owned(),
+        hint,
+    }
 }
 
 /// Program and arguments of a managed runtime. The script is the last argument: wrapper scripts insert options before it.
@@ -106,17 +114,24 @@ fn heap_options(memory: Mebibytes) -> [String; 2] {
 /// Program of a custom runtime, after a look at the code on the host. Lambda looks for `/var/task/bootstrap`,
 /// `/opt/bootstrap` and `/var/runtime/bootstrap`; only the first can exist here, there being no layers.
 pub(super) fn provided_program(tree: &Path) -> Result<Vec<String>, ContractError> {
-    let invalid = |message: String| ContractError::EntryPoint { kind: "Runtime.InvalidEntrypoint".to_owned(), message };
+    let invalid = |message: String| ContractError::EntryPoint {
+        kind: "Runtime.InvalidEntrypoint".to_owned(),
+        message,
+    };
     let program = format!("{TASK_ROOT}/bootstrap");
     let found = match fs::symlink_metadata(tree.join("bootstrap")) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(invalid("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()));
+            return Err(invalid(
+                "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned(),
+            ));
         }
         Err(error) => return Err(invalid(format!("fork/exec {program}: {error}"))),
     };
     if found.is_dir() {
-        return Err(invalid("Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()));
+        return Err(invalid(
+            "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned(),
+        ));
     }
     // A link is followed by the kernel inside the sandbox, never on the host.
     if !found.is_symlink() && found.permissions().mode() & 0o111 == 0 {
@@ -165,7 +180,12 @@ mod tests {
         let bare = managed_program(&interpreter, Mebibytes(256), None);
         assert_eq!(
             bare,
-            ["/usr/bin/node", "--max-semi-space-size=12", "--max-old-space-size=230", "/var/runtime/bootstrap.cjs"]
+            [
+                "/usr/bin/node",
+                "--max-semi-space-size=12",
+                "--max-old-space-size=230",
+                "/var/runtime/bootstrap.cjs"
+            ]
         );
         let wrapped = managed_program(&interpreter, Mebibytes(256), Some("/var/task/wrap"));
         assert_eq!(wrapped[..4], ["/bin/sh", "-c", "exec \"$0\" \"$@\"", "/var/task/wrap"]);

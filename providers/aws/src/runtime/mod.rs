@@ -32,5 +32,9 @@ pub use environment::function_arn;
 /// are signed with the instance's temporary credentials; checking that is the front's business.
 pub trait InstanceFront: Send + Sync + std::fmt::Debug {
     /// Answers one request that came out of this instance.
-    fn serve(&self, request: Request<Incoming>, instance: InstanceId) -> BoxFuture<'static, Response<sonagi_wire::Body>>;
+    fn serve(
+        &self,
+        request: Request<Incoming>,
+        instance: InstanceId,
+    ) -> BoxFuture<'static, Response<sonagi_wire::Body>>;
 }

@@ -19,7 +19,11 @@ pub(super) fn lines(moment: &Moment<'_>, runtime_version: &str) -> Vec<String> {
         Moment::Start { invocation, revision } => {
             vec![format!("START RequestId: {invocation} Version: {}", revision.label)]
         }
-        Moment::TimedOut { invocation, at, timeout } => {
+        Moment::TimedOut {
+            invocation,
+            at,
+            timeout,
+        } => {
             vec![format!(
                 "{} {invocation} Task timed out after {:.2} seconds",
                 iso_millis(*at),
@@ -46,7 +50,10 @@ fn init_start(revision: &Revision, runtime_version: &str) -> String {
 }
 
 fn init_report(took: Duration, status: &str) -> String {
-    let start = format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: init\t", took.as_secs_f64() * 1000.0);
+    let start = format!(
+        "INIT_REPORT Init Duration: {:.2} ms\tPhase: init\t",
+        took.as_secs_f64() * 1000.0
+    );
     match status {
         "exit" => format!("{start}Status: error\tError Type: Runtime.ExitError"),
         other => format!("{start}Status: {other}"),
@@ -80,10 +87,7 @@ fn report(record: &RunRecord) -> String {
 /// function reported itself is no failure of its environment.
 const fn status(status: RunStatus) -> Option<(&'static str, Option<&'static str>)> {
     match status {
-        RunStatus::Success
-        | RunStatus::FunctionError
-        | RunStatus::ResponseTooLarge
-        | RunStatus::CallerGone => None,
+        RunStatus::Success | RunStatus::FunctionError | RunStatus::ResponseTooLarge | RunStatus::CallerGone => None,
         RunStatus::Timeout => Some(("timeout", None)),
         RunStatus::Crash => Some(("error", Some("Runtime.ExitError"))),
         RunStatus::OutOfMemory => Some(("error", Some("Runtime.OutOfMemory"))),
@@ -125,7 +129,12 @@ mod tests {
             tenant: TenantId::parse("t").unwrap(),
             name: FunctionName::parse("f").unwrap(),
             label: "$LATEST".to_owned(),
-            artifact: ArtifactRef { digest, size: 0, tree: digest, unpacked_size: 0 },
+            artifact: ArtifactRef {
+                digest,
+                size: 0,
+                tree: digest,
+                unpacked_size: 0,
+            },
             spec: RevisionSpec {
                 contract: String::new(),
                 runtime: runtime.to_owned(),
@@ -176,9 +185,18 @@ mod tests {
             (record(RunStatus::Success, 0, None), ""),
             (record(RunStatus::Success, 43_840, None), "Init Duration: 43.84 ms\t"),
             (record(RunStatus::FunctionError, 0, Some("KeyError")), ""),
-            (record(RunStatus::Timeout, 0, Some("Sandbox.Timedout")), "Status: timeout"),
-            (record(RunStatus::Crash, 0, None), "Status: error\tError Type: Runtime.ExitError"),
-            (record(RunStatus::InitError, 5_000, Some("Boom")), "Init Duration: 5.00 ms\tStatus: error\tError Type: Boom"),
+            (
+                record(RunStatus::Timeout, 0, Some("Sandbox.Timedout")),
+                "Status: timeout",
+            ),
+            (
+                record(RunStatus::Crash, 0, None),
+                "Status: error\tError Type: Runtime.ExitError",
+            ),
+            (
+                record(RunStatus::InitError, 5_000, Some("Boom")),
+                "Init Duration: 5.00 ms\tStatus: error\tError Type: Boom",
+            ),
         ];
         for (record, end) in cases {
             let lines = lines(&Moment::End { record: &record }, "");
@@ -198,9 +216,23 @@ mod tests {
         ));
         assert!(first(&Moment::InitStart { revision: &node }, "20.9.0").contains("Version: nodejs:20.9.0\t"));
         assert!(first(&Moment::InitStart { revision: &custom }, "").contains("Version: provided:al2023\t"));
-        assert!(first(&Moment::InitStart { revision: &revision("provided") }, "").contains("Version: provided\t"));
+        assert!(
+            first(
+                &Moment::InitStart {
+                    revision: &revision("provided")
+                },
+                ""
+            )
+            .contains("Version: provided\t")
+        );
         assert_eq!(
-            first(&Moment::Start { invocation: id(), revision: &python }, ""),
+            first(
+                &Moment::Start {
+                    invocation: id(),
+                    revision: &python
+                },
+                ""
+            ),
             format!("START RequestId: {ID} Version: $LATEST")
         );
         let timeout = Moment::TimedOut {
@@ -208,12 +240,23 @@ mod tests {
             at: Timestamp::from_micros(1_700_000_000_123_456),
             timeout: Duration::from_secs(3),
         };
-        assert_eq!(first(&timeout, ""), format!("2023-11-14T22:13:20.123Z {ID} Task timed out after 3.00 seconds"));
-        for (status, end) in
-            [("timeout", "Status: timeout"), ("error", "Status: error"), ("exit", "Status: error\tError Type: Runtime.ExitError")]
-        {
-            let moment = Moment::InitFailed { took: Duration::from_micros(10_000_120), status };
-            assert_eq!(first(&moment, ""), format!("INIT_REPORT Init Duration: 10000.12 ms\tPhase: init\t{end}"));
+        assert_eq!(
+            first(&timeout, ""),
+            format!("2023-11-14T22:13:20.123Z {ID} Task timed out after 3.00 seconds")
+        );
+        for (status, end) in [
+            ("timeout", "Status: timeout"),
+            ("error", "Status: error"),
+            ("exit", "Status: error\tError Type: Runtime.ExitError"),
+        ] {
+            let moment = Moment::InitFailed {
+                took: Duration::from_micros(10_000_120),
+                status,
+            };
+            assert_eq!(
+                first(&moment, ""),
+                format!("INIT_REPORT Init Duration: 10000.12 ms\tPhase: init\t{end}")
+            );
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answers::{self, Answer, Defaults};
-use super::exchange::{AnswerKind, Exchange, Refusal};
+use super::exchange::{AnswerKind, Exchange};
 use super::{stream, trace};
 
 /// Connections of one instance to one listener at once; further ones wait in the kernel's queue. The Node client holds
@@ -114,7 +114,10 @@ async fn next_connection(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(std::io::Error::other)?;
     let (stream, _) = listener.accept().await?;
     Ok((stream, place))
 }
@@ -157,7 +160,10 @@ impl RuntimeApi {
         match target {
             Target::Next => self.next().await,
             Target::Ping => answers::pong(),
-            Target::RestoreNext => self.exchange.restore().map_or_else(answers::refused, |()| answers::restored()),
+            Target::RestoreNext => self
+                .exchange
+                .restore()
+                .map_or_else(answers::refused, |()| answers::restored()),
             Target::InitError | Target::RestoreError => self.init_error(request).await,
             Target::Answer(id, kind) => {
                 // The id is copied out because the request moves on; it is a UUID in all but hostile requests.
@@ -169,9 +175,9 @@ impl RuntimeApi {
 
     async fn next(&self) -> Answer {
         match self.exchange.next().await {
-            Ok(call) => {
-                answers::event(&call, &self.defaults, || trace::new(self.clock.now(), self.entropy.as_ref()))
-            }
+            Ok(call) => answers::event(&call, &self.defaults, || {
+                trace::new(self.clock.now(), self.entropy.as_ref())
+            }),
             Err(refusal) => answers::refused(refusal),
         }
     }
@@ -183,8 +189,13 @@ impl RuntimeApi {
             Err(BodyError::TooLarge { .. }) => return answers::too_large(self.limits.response),
             Err(BodyError::Broken(_)) => return answers::truncated(),
         };
-        let error = FunctionError { kind, body: body.into() };
-        self.exchange.init_error(error).map_or_else(answers::refused, |()| answers::accepted())
+        let error = FunctionError {
+            kind,
+            body: body.into(),
+        };
+        self.exchange
+            .init_error(error)
+            .map_or_else(answers::refused, |()| answers::accepted())
     }
 
     async fn invocation_answer(&self, id: &str, kind: AnswerKind, request: Request<Incoming>) -> Answer {
@@ -203,16 +214,25 @@ impl RuntimeApi {
                 return stream::forward(answering, content_type, request.into_body(), self.limits.stream).await;
             }
             let error = answers::invalid_response_mode_error(&mode);
-            answering.send(Ok(Reply { content_type: None, body: ReplyBody::Whole(Err(error)) }));
+            answering.send(Ok(Reply {
+                content_type: None,
+                body: ReplyBody::Whole(Err(error)),
+            }));
             return answers::invalid_response_mode(&mode);
         }
         match read_limited(request.into_body(), self.whole_limit()).await {
             Ok(body) => {
                 let result = match kind {
                     AnswerKind::Response => Ok(body),
-                    AnswerKind::Error => Err(FunctionError { kind: error_type, body: body.into() }),
+                    AnswerKind::Error => Err(FunctionError {
+                        kind: error_type,
+                        body: body.into(),
+                    }),
                 };
-                answering.send(Ok(Reply { content_type, body: ReplyBody::Whole(result) }));
+                answering.send(Ok(Reply {
+                    content_type,
+                    body: ReplyBody::Whole(result),
+                }));
                 answers::accepted()
             }
             Err(BodyError::TooLarge { .. }) => {
@@ -276,7 +296,10 @@ fn only(request: &Request<Incoming>, method: &Method) -> Option<Answer> {
 }
 
 fn header(request: &Request<Incoming>, name: &str) -> Option<String> {
-    request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    request
+        .headers()
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 #[cfg(test)]
@@ -287,8 +310,14 @@ mod tests {
     fn paths_lead_to_their_calls_and_nowhere_else() {
         let cases = [
             ("/runtime/invocation/next", Some(Target::Next)),
-            ("/runtime/invocation/a/response", Some(Target::Answer("a", AnswerKind::Response))),
-            ("/runtime/invocation/a/error", Some(Target::Answer("a", AnswerKind::Error))),
+            (
+                "/runtime/invocation/a/response",
+                Some(Target::Answer("a", AnswerKind::Response)),
+            ),
+            (
+                "/runtime/invocation/a/error",
+                Some(Target::Answer("a", AnswerKind::Error)),
+            ),
             ("/runtime/init/error", Some(Target::InitError)),
             ("/runtime/restore/next", Some(Target::RestoreNext)),
             ("/runtime/restore/error", Some(Target::RestoreError)),

@@ -43,7 +43,11 @@ impl AwsSession {
         listeners: Vec<TcpListener>,
     ) -> Self {
         let stop = CancellationToken::new();
-        let ending = || Ending { stop: stop.clone(), drain: CancellationToken::new(), tasks: TaskTracker::new() };
+        let ending = || Ending {
+            stop: stop.clone(),
+            drain: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
         let session = Self {
             instance,
             exchange: Arc::clone(&api.exchange),
@@ -53,7 +57,9 @@ impl AwsSession {
         };
         let api = Arc::new(api);
         let mut listeners = listeners.into_iter();
-        session.listen(listeners.next(), &session.runtime, move |stream| Arc::clone(&api).serve(stream));
+        session.listen(listeners.next(), &session.runtime, move |stream| {
+            Arc::clone(&api).serve(stream)
+        });
         let (front, stop) = (Arc::clone(front), session.front.stop.clone());
         session.listen(listeners.next(), &session.front, move |stream| {
             serve_front(Arc::clone(&front), instance, stream, stop.clone())
@@ -61,8 +67,12 @@ impl AwsSession {
         session
     }
 
-    fn listen<F>(&self, listener: Option<TcpListener>, ending: &Ending, serve: impl Fn(TcpStream) -> F + Send + Sync + 'static)
-    where
+    fn listen<F>(
+        &self,
+        listener: Option<TcpListener>,
+        ending: &Ending,
+        serve: impl Fn(TcpStream) -> F + Send + Sync + 'static,
+    ) where
         F: Future<Output = ()> + Send + 'static,
     {
         let Some(listener) = listener else { return };
@@ -90,7 +100,11 @@ async fn serve_front(front: FrontSlot, instance: InstanceId, stream: TcpStream, 
         }
     });
     // No time limit between requests: a frozen instance cannot notice that its kept connection was closed.
-    let limits = HttpLimits { connections: CONNECTIONS, head_timeout: None, ..HttpLimits::default() };
+    let limits = HttpLimits {
+        connections: CONNECTIONS,
+        head_timeout: None,
+        ..HttpLimits::default()
+    };
     serve_stream(stream, limits, service, stop).await;
 }
 

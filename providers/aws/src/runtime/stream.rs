@@ -33,7 +33,10 @@ pub(super) async fn forward(
     limit: u64,
 ) -> Answer {
     let (sender, receiver) = mpsc::channel(PARTS);
-    answering.begin_stream(Reply { content_type, body: ReplyBody::Stream(receiver) });
+    answering.begin_stream(Reply {
+        content_type,
+        body: ReplyBody::Stream(receiver),
+    });
     let mut passed: u64 = 0;
     let mut failure = None;
     while let Some(frame) = body.frame().await {
@@ -46,7 +49,9 @@ pub(super) async fn forward(
                 passed += data.len() as u64;
                 if passed > limit {
                     drop(answering);
-                    let _ = sender.send(StreamPart::Failed(answers::stream_too_large_error(limit))).await;
+                    let _ = sender
+                        .send(StreamPart::Failed(answers::stream_too_large_error(limit)))
+                        .await;
                     return answers::too_large(limit);
                 }
                 pass_on(&sender, data).await;
@@ -69,14 +74,21 @@ async fn pass_on(sender: &mpsc::Sender<StreamPart>, data: Bytes) {
 
 /// The error that trailers tell of. A body that is no base64 is passed on as it is.
 fn error_in(trailers: &HeaderMap) -> Option<FunctionError> {
-    let kind = trailers.get(ERROR_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let kind = trailers
+        .get(ERROR_TYPE)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let body = trailers.get(ERROR_BODY).map(|value| {
-        base64::engine::general_purpose::STANDARD.decode(value.as_bytes()).unwrap_or_else(|_| value.as_bytes().to_vec())
+        base64::engine::general_purpose::STANDARD
+            .decode(value.as_bytes())
+            .unwrap_or_else(|_| value.as_bytes().to_vec())
     });
     if kind.as_deref().unwrap_or_default().is_empty() && body.as_deref().unwrap_or_default().is_empty() {
         return None;
     }
-    Some(FunctionError { kind, body: body.unwrap_or_default() })
+    Some(FunctionError {
+        kind,
+        body: body.unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -84,9 +96,14 @@ mod tests {
     use super::*;
 
     fn check(trailers: &[(&'static str, &'static str)], expected: Option<(Option<&str>, &str)>) {
-        let map = trailers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        let expected = expected
-            .map(|(kind, body)| FunctionError { kind: kind.map(str::to_owned), body: body.as_bytes().to_vec() });
+        let map = trailers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        let expected = expected.map(|(kind, body)| FunctionError {
+            kind: kind.map(str::to_owned),
+            body: body.as_bytes().to_vec(),
+        });
         assert_eq!(error_in(&map), expected, "{trailers:?}");
     }
 
@@ -95,7 +112,10 @@ mod tests {
         check(&[], None);
         check(&[(ERROR_TYPE, ""), (ERROR_BODY, "")], None);
         check(&[("x-other", "1")], None);
-        check(&[(ERROR_TYPE, "Boom"), (ERROR_BODY, "eyJhIjoxfQ==")], Some((Some("Boom"), "{\"a\":1}")));
+        check(
+            &[(ERROR_TYPE, "Boom"), (ERROR_BODY, "eyJhIjoxfQ==")],
+            Some((Some("Boom"), "{\"a\":1}")),
+        );
         check(&[(ERROR_TYPE, "Boom")], Some((Some("Boom"), "")));
         check(&[(ERROR_BODY, "not base64!")], Some((None, "not base64!")));
     }

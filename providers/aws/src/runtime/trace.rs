@@ -28,7 +28,10 @@ mod tests {
         let entropy = SystemEntropy::new();
         let text = new(Timestamp::from_millis(1_700_000_000_000), &entropy);
         assert!(text.starts_with("Root=1-6553f100-"), "{text}");
-        assert_eq!(text.len(), "Root=1-6553f100-000000000000000000000000;Parent=0000000000000000;Sampled=0".len());
+        assert_eq!(
+            text.len(),
+            "Root=1-6553f100-000000000000000000000000;Parent=0000000000000000;Sampled=0".len()
+        );
         assert_ne!(text, new(Timestamp::from_millis(1_700_000_000_000), &entropy));
     }
 }
