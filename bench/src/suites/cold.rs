@@ -97,7 +97,7 @@ async fn cold_call(platform: &Platform, kind: &Kind, name: &str, bootstrap: &Pat
     let took = begun.elapsed();
     connection.close().await;
     assert_cold(platform, name).await?;
-    let _ = platform.cli().run(&["rm", name, "--yes"]).await.expect("rm");
+    let _ = platform.cli().run(&["rm", name]).await.expect("rm");
     Ok(took.as_secs_f64() * 1e3)
 }
 

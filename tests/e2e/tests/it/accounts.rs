@@ -60,20 +60,20 @@ async fn two_accounts_are_apart() {
 
     let busy = platform
         .cli()
-        .run(&["account", "rm", "111111111111", "--yes"])
+        .run(&["account", "rm", "111111111111"])
         .await
         .expect_failure("rm of a used account");
     assert!(busy.contains("function"), "{busy}");
     for name in ["mine", "theirs"] {
         let _ = platform
             .cli()
-            .run(&["rm", name, "--account", "111111111111", "--yes"])
+            .run(&["rm", name, "--account", "111111111111"])
             .await
             .expect("rm");
     }
     let _ = platform
         .cli()
-        .run(&["account", "rm", "111111111111", "--yes"])
+        .run(&["account", "rm", "111111111111"])
         .await
         .expect("account rm");
 }

@@ -45,7 +45,7 @@ async fn deploy_call_change_and_remove() {
     let listed = platform.cli().run(&["ls"]).await.expect("ls");
     assert!(listed.contains("story"), "{listed}");
 
-    let _ = platform.cli().run(&["rm", "story", "--yes"]).await.expect("rm");
+    let _ = platform.cli().run(&["rm", "story"]).await.expect("rm");
     let gone = platform
         .cli()
         .run(&["invoke", "story", "{}"])
@@ -96,7 +96,7 @@ async fn versions_aliases_and_rollback() {
     platform.native("PUT", "/functions/moved/aliases/live", alias).await;
     let by_alias = platform
         .cli()
-        .run(&["invoke", "moved:live", "{}"])
+        .run(&["invoke", "moved", "--qualifier", "live", "{}"])
         .await
         .expect("invoke by alias");
     assert_eq!(by_alias.trim(), "\"one\"");

@@ -34,7 +34,7 @@ async fn instances_of_an_old_revision_go() {
     deploy(&platform, &project, &[]).await;
     call(&platform, "renewed", &json!({})).await;
     assert!(platform.leftovers().processes.len() > before.processes.len());
-    let _ = platform.cli().run(&["rm", "renewed", "--yes"]).await.expect("rm");
+    let _ = platform.cli().run(&["rm", "renewed"]).await.expect("rm");
     until("the instance of a removed function gone", PATIENCE, async || {
         (platform.leftovers() == before).then_some(())
     })
