@@ -82,6 +82,16 @@ struct Shared {
 }
 
 impl Shared {
+    /// Takes up what an earlier process left: the URLs of all functions, and what they reserve.
+    fn resume(&self, address: &Arc<UrlAddress>) -> Arc<UrlRoutes> {
+        let routes = UrlRoutes::new(Arc::clone(address));
+        routes.load(&self.catalog);
+        for entry in self.catalog.all() {
+            self.runner.reserve(&entry.function);
+        }
+        Arc::new(routes)
+    }
+
     fn invoker(&self) -> Invoker {
         Invoker {
             catalog: Arc::clone(&self.catalog),
@@ -146,11 +156,10 @@ impl Aws {
             entropy,
             options,
         } = deps;
-        let limits = LambdaLimits {
+        let limits = Arc::new(LambdaLimits {
             account_concurrency: options.account_concurrency,
             ..options.limits
-        };
-        let limits = Arc::new(limits);
+        });
         let accounts = Accounts::load(records, store, &options.account, Arc::clone(&entropy)).await?;
         let accounts = Arc::new(accounts);
         let address = Arc::new(UrlAddress {
@@ -158,11 +167,6 @@ impl Aws {
             base_domain: options.base_domain.clone(),
             port: options.address.port(),
         });
-        let routes = Arc::new(UrlRoutes::new(Arc::clone(&address)));
-        routes.load(&catalog);
-        for entry in catalog.all() {
-            runner.reserve(&entry.function);
-        }
         let default = Place {
             account: options.account,
             region: options.region,
@@ -186,6 +190,7 @@ impl Aws {
             entropy,
             limits,
         };
+        let routes = shared.resume(&address);
         let invoker = Arc::new(shared.invoker());
         let control = Arc::new(shared.control(&accounts, &routes, &address, contract));
         let Shared {

@@ -81,10 +81,13 @@ impl Control {
         Ok(no_content())
     }
 
-    /// `GetFunctionCodeSigningConfig`: none is attached.
+    /// `GetFunctionCodeSigningConfig`: none is attached. The model requires both members.
     pub(super) fn code_signing(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
         let named = self.existing(call, name)?;
-        Ok(answer(StatusCode::OK, &json!({ "FunctionName": named.name })))
+        Ok(answer(
+            StatusCode::OK,
+            &json!({ "CodeSigningConfigArn": "", "FunctionName": named.name }),
+        ))
     }
 
     /// `GetFunctionRecursionConfig`.

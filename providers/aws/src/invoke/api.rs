@@ -349,7 +349,11 @@ pub(super) fn answer(status: StatusCode, prepared: &Prepared, body: Body) -> Res
 
 /// The last bytes of a log that fit, as base64. Whole characters only.
 pub(super) fn log_result(log: &[u8]) -> String {
-    let from = log.len().saturating_sub(LOG_TAIL);
+    let mut from = log.len().saturating_sub(LOG_TAIL);
+    // Bytes that go on with a character begin with the bits 10.
+    while log.get(from).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000) {
+        from += 1;
+    }
     STANDARD.encode(&log[from..])
 }
 
@@ -377,6 +381,15 @@ fn render(prepared: &Prepared, collected: Collected) -> Result<Response<Body>, L
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_begins_with_a_whole_character() {
+        assert_eq!(log_result("\u{e9}x".as_bytes()), STANDARD.encode("\u{e9}x"));
+        assert_eq!(log_result(&"\u{e9}x".as_bytes()[1..]), STANDARD.encode("x"));
+        let long = format!("{}x", "\u{e9}".repeat(3000));
+        let shown = STANDARD.decode(log_result(long.as_bytes())).unwrap();
+        assert!(std::str::from_utf8(&shown).unwrap().len() <= LOG_TAIL);
+    }
 
     #[test]
     fn headers_are_checked_in_the_models_words() {
