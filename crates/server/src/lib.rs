@@ -1,1 +1,25 @@
-//! Being written.
+//! The composition root: the only crate that names every adapter. Opens the state, starts the spawner, wires ports to
+//! adapters, listens, stops gracefully.
+//!
+//! Order at start: check the options; lock the state directory; start the spawner, while this process has one thread;
+//! start the runtime; load records; bind; say that it is up. Order at stop: no new connections or events; invocations
+//! under way finish, up to the drain limit; instances and cells are removed; stores are closed.
+
+mod assemble;
+mod checks;
+mod front;
+mod health;
+pub mod native;
+mod options;
+mod retire;
+mod run;
+mod token;
+
+pub use options::{CpuShare, Options, OptionsError};
+pub use run::{Error, run};
+
+/// To be called first in `main`, before anything else: if this process was started as the sandbox's spawner, it does that
+/// work and never returns.
+pub fn before_threads() {
+    sonagi_sandbox_linux::spawner::maybe_run();
+}

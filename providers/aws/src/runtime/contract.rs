@@ -36,6 +36,9 @@ pub struct RuntimeOptions {
     pub response: u64,
     /// Largest streamed answer in bytes. Source: AWS Lambda quotas: 200 MB.
     pub stream: u64,
+    /// Whether an instance's CPU is capped at memory's share of a core once it is initialized, as on Lambda (1769 MB: one
+    /// core). Otherwise memory only weighs when cores are scarce.
+    pub cap_cpu: bool,
 }
 
 impl Default for RuntimeOptions {
@@ -46,6 +49,7 @@ impl Default for RuntimeOptions {
             init: Duration::from_secs(10),
             response: 6 * 1024 * 1024 + 100,
             stream: 200 * 1024 * 1024,
+            cap_cpu: false,
         }
     }
 }
@@ -191,7 +195,10 @@ impl Contract for AwsContract {
             environment,
             working_directory: TASK_ROOT.to_owned(),
             listeners: vec![self.options.runtime_port, self.options.platform_port],
-            limits: InstanceLimits::for_sizes(spec.memory, spec.scratch),
+            limits: InstanceLimits {
+                cpu_cap_millis: self.options.cap_cpu.then(|| spec.memory.0.saturating_mul(1000).div_ceil(1769).max(1)),
+                ..InstanceLimits::for_sizes(spec.memory, spec.scratch)
+            },
         })
     }
 

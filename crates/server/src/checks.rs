@@ -1,0 +1,89 @@
+//! What `sonagi doctor` hears from a running platform: the host's condition, each finding with what to do about it.
+
+use std::sync::Arc;
+
+use sonagi_api::{Check, CheckState};
+use sonagi_ports::{Interpreters, Language};
+
+use crate::native::Checks;
+
+/// Looks at the host when asked. `groups` says which control groups are in use.
+pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String) -> Checks {
+    Arc::new(move || {
+        vec![
+            kernel(),
+            check("control groups", CheckState::Ok, groups.clone(), None),
+            interpreter(
+                interpreters.as_ref(),
+                Language::Python,
+                "Python",
+                "apt-get install python3",
+            ),
+            interpreter(
+                interpreters.as_ref(),
+                Language::Node,
+                "Node.js",
+                "apt-get install nodejs",
+            ),
+            filters(),
+        ]
+    })
+}
+
+fn check(name: &str, state: CheckState, found: String, hint: Option<&str>) -> Check {
+    Check {
+        name: name.to_owned(),
+        state,
+        found,
+        hint: hint.map(str::to_owned),
+    }
+}
+
+fn kernel() -> Check {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let number = |at: usize| {
+        release
+            .split(['.', '-'])
+            .nth(at)
+            .and_then(|part| part.parse::<u32>().ok())
+            .unwrap_or(0)
+    };
+    // Mounts are cloned and attached by descriptors with read-only attributes: mount_setattr(2) is the newest call used.
+    if (number(0), number(1)) >= (5, 12) {
+        check("kernel", CheckState::Ok, release, None)
+    } else {
+        check(
+            "kernel",
+            CheckState::Failure,
+            release,
+            Some("Linux 5.12 or newer is needed"),
+        )
+    }
+}
+
+fn interpreter(interpreters: &dyn Interpreters, language: Language, name: &str, install: &str) -> Check {
+    let found: Vec<String> = interpreters
+        .all()
+        .into_iter()
+        .filter(|found| found.language == language)
+        .map(|found| format!("{} ({})", found.version, found.program))
+        .collect();
+    if found.is_empty() {
+        let hint = format!("`{install}`, then restart the platform");
+        return check(name, CheckState::Warning, "none found".to_owned(), Some(&hint));
+    }
+    check(name, CheckState::Ok, found.join(", "), None)
+}
+
+fn filters() -> Check {
+    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
+    match actions {
+        Ok(actions) => check("system call filters", CheckState::Ok, actions.trim().to_owned(), None),
+        Err(error) => check(
+            "system call filters",
+            CheckState::Failure,
+            error.to_string(),
+            Some("a kernel with CONFIG_SECCOMP_FILTER is needed"),
+        ),
+    }
+}

@@ -1,0 +1,103 @@
+//! The one address: which request goes to which part. Providers' host names first, so that a function may have any path;
+//! then the platform's own paths; then providers' paths.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use sonagi_wire::{Body, BoxError, empty, full};
+use tower_service::Service as _;
+
+use crate::health::Health;
+
+/// Where requests go.
+#[derive(Debug, Clone)]
+pub(crate) struct Front {
+    /// AWS: control plane, function URLs.
+    pub(crate) aws: Arc<sonagi_aws::Front>,
+    /// The native API.
+    pub(crate) native: axum::Router,
+    /// Alive, ready, metrics.
+    pub(crate) health: Arc<Health>,
+}
+
+impl Front {
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+        if let Some(problem) = malformed(&request) {
+            return plain(StatusCode::BAD_REQUEST, problem);
+        }
+        let (path, method) = (request.uri().path(), request.method());
+        if self.aws.claims_host(request.headers()) {
+            return self.aws.handle(request, peer).await;
+        }
+        if path == "/sonagi" || path.starts_with("/sonagi/") {
+            return self.native(request).await;
+        }
+        match (method, path) {
+            (&Method::GET | &Method::HEAD, "/healthz") => plain(StatusCode::OK, "alive\n"),
+            (&Method::GET | &Method::HEAD, "/readyz") => self.health.ready().await,
+            (&Method::GET | &Method::HEAD, "/metrics") => self.health.metrics(request.headers()),
+            _ if self.aws.claims(&request) => self.aws.handle(request, peer).await,
+            (&Method::GET | &Method::HEAD, "/") => plain(StatusCode::OK, GREETING),
+            _ => plain(
+                StatusCode::NOT_FOUND,
+                "nothing is served at this path\nhint: `sonagi ls` lists functions and their URLs\n",
+            ),
+        }
+    }
+
+    async fn native(&self, request: Request<Incoming>) -> Response<Body> {
+        let request = request.map(axum::body::Body::new);
+        let response = match self.native.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        response.map(|body| body.map_err(|error| Box::new(error) as BoxError).boxed_unsync())
+    }
+}
+
+const GREETING: &str = "Sonagi is running.\nhint: `sonagi deploy DIR` makes source code live; `sonagi env aws` prints what AWS clients need\n";
+
+/// What the HTTP library lets through and we do not: HTTP/1.1 needs exactly one `Host`.
+fn malformed(request: &Request<Incoming>) -> Option<&'static str> {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let named = hosts == 1 || (hosts == 0 && request.uri().host().is_some());
+    (!named && request.version() >= http::Version::HTTP_11).then_some("a request needs exactly one Host header\n")
+}
+
+/// A short text answer.
+pub(crate) fn plain(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    let kind = header::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// One connection's view of the front.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    /// Shared by all connections.
+    pub(crate) front: Arc<Front>,
+    /// Who is at the other end.
+    pub(crate) peer: SocketAddr,
+}
+
+impl Service<Request<Incoming>> for Connection {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let Self { front, peer } = self.clone();
+        Box::pin(async move {
+            let head = request.method() == Method::HEAD;
+            let response = front.handle(request, peer).await;
+            Ok(if head { response.map(|_| empty()) } else { response })
+        })
+    }
+}
