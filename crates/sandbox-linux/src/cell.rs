@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
 use crate::cgroup::GroupHandle;
-use crate::channel;
+use crate::channel::{self, Received};
 use crate::protocol::{Answer, Delivery, Failure, Order, StartOrder, words};
 use crate::sandbox::{Alive, Inner};
 use crate::sys::reactor;
@@ -280,8 +280,8 @@ pub(crate) async fn read_report(socket: &AsyncFd<OwnedFd>) -> Result<Option<(Rep
         channel::receive(socket.as_fd(), &mut buffer, RecvFlags::DONTWAIT).map_err(Into::into)
     });
     match received.await {
-        Ok((0, _)) => Ok(None),
-        Ok((length, _)) => {
+        Ok(Received { length: 0, .. }) => Ok(None),
+        Ok(Received { length, .. }) => {
             let report = Report::from_bytes(&buffer[..length]).ok_or_else(wrong_answer)?;
             Ok(Some((report, buffer[REPORT_LEN..length].to_vec())))
         }

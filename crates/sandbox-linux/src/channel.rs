@@ -49,26 +49,33 @@ pub(crate) fn send(
         .map(drop)
 }
 
-/// Receives one message into `buffer`; its length and descriptors, which are close-on-exec. The end of the connection is
-/// a message of length 0.
+/// A message that was received; its bytes are in the buffer.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// 0 at the end of the connection.
+    pub(crate) length: usize,
+    /// Close-on-exec.
+    pub(crate) descriptors: Vec<OwnedFd>,
+    /// This process may have no more descriptors: those that came after these are lost.
+    pub(crate) lost_descriptors: bool,
+}
+
+/// Receives one message into `buffer`.
 ///
 /// # Errors
-/// `EAGAIN` when it would have to wait and may not; `EMSGSIZE` when the message or its descriptors have no room.
-pub(crate) fn receive(
-    socket: BorrowedFd<'_>,
-    buffer: &mut [u8],
-    flags: RecvFlags,
-) -> Result<(usize, Vec<OwnedFd>), Errno> {
+/// `EAGAIN` when it would have to wait and may not; `EMSGSIZE` when the message has no room.
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> Result<Received, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::io::retry_on_intr(|| {
         let mut parts = [IoSliceMut::new(&mut *buffer)];
         rustix::net::recvmsg(socket, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC)
     });
-    let received = match received {
+    let (length, flags) = match received {
+        Ok(received) => (received.bytes, received.flags),
         // The other side ended with a message of ours unread.
-        Err(Errno::CONNRESET) => return Ok((0, Vec::new())),
-        other => other?,
+        Err(Errno::CONNRESET) => (0, ReturnFlags::empty()),
+        Err(errno) => return Err(errno),
     };
     let mut descriptors = Vec::new();
     for message in control.drain() {
@@ -76,10 +83,14 @@ pub(crate) fn receive(
             descriptors.extend(received);
         }
     }
-    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    Ok((received.bytes, descriptors))
+    Ok(Received {
+        length,
+        descriptors,
+        lost_descriptors: flags.contains(ReturnFlags::CTRUNC),
+    })
 }
 
 /// Borrows each of several descriptors.
@@ -102,16 +113,18 @@ mod tests {
         send(a.as_fd(), &large, &[], SendFlags::DONTWAIT).unwrap();
         drop(a);
         let mut buffer = vec![0; MESSAGE_MAX];
-        let (length, descriptors) = receive(b.as_fd(), &mut buffer, RecvFlags::empty()).unwrap();
+        let Received {
+            length, descriptors, ..
+        } = receive(b.as_fd(), &mut buffer, RecvFlags::empty()).unwrap();
         assert_eq!((&buffer[..length], descriptors.len()), (&b"one"[..], 1));
         rustix::io::write(&descriptors[0], b"x").unwrap();
         assert_eq!(rustix::io::read(&reader, &mut [0; 8]).unwrap(), 1);
         assert_eq!(
-            receive(b.as_fd(), &mut buffer, RecvFlags::empty()).unwrap().0,
+            receive(b.as_fd(), &mut buffer, RecvFlags::empty()).unwrap().length,
             MESSAGE_MAX
         );
         assert_eq!(
-            receive(b.as_fd(), &mut buffer, RecvFlags::empty()).unwrap().0,
+            receive(b.as_fd(), &mut buffer, RecvFlags::empty()).unwrap().length,
             0,
             "the end"
         );
@@ -128,10 +141,10 @@ mod tests {
         assert_eq!(send(a.as_fd(), b"x", &many, SendFlags::empty()), Err(Errno::MSGSIZE));
         send(a.as_fd(), b"12345", &[], SendFlags::empty()).unwrap();
         assert_eq!(
-            receive(b.as_fd(), &mut [0; 4], RecvFlags::empty()).map(|got| got.0),
+            receive(b.as_fd(), &mut [0; 4], RecvFlags::empty()).map(|got| got.length),
             Err(Errno::MSGSIZE)
         );
-        let waiting = receive(b.as_fd(), &mut [0; 4], RecvFlags::DONTWAIT).map(|got| got.0);
+        let waiting = receive(b.as_fd(), &mut [0; 4], RecvFlags::DONTWAIT).map(|got| got.length);
         assert_eq!(waiting, Err(Errno::AGAIN));
     }
 }

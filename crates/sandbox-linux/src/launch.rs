@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::sockopt::Timeout;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::channel;
@@ -17,6 +20,8 @@ use crate::uids;
 
 /// Folder of the sandbox inside the state folder.
 const FOLDER: &str = "sandbox";
+/// Longest wait until the spawner is ready. It removes what an earlier one left, which may take seconds.
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// Attempts to find a block of user ids that no process has.
 const BLOCK_ATTEMPTS: u64 = 16;
 
@@ -174,6 +179,7 @@ fn start_process() -> std::io::Result<(OwnedFd, Child)> {
     let (ours, theirs) = channel::pair()?;
     channel::make_room(ours.as_fd())?;
     let process = Command::new("/proc/self/exe")
+        .arg0("sonagi")
         .arg(SPAWNER_ARGUMENT)
         .env_clear()
         .current_dir("/")
@@ -191,7 +197,11 @@ fn configure(socket: &OwnedFd, folder: PathBuf, node: String) -> Result<(usize, 
     };
     protocol::send(socket.as_fd(), &request, &[], SendFlags::empty()).map_err(failed)?;
     let mut buffer = vec![0; channel::MESSAGE_MAX];
-    let (length, _none) = channel::receive(socket.as_fd(), &mut buffer, RecvFlags::empty()).map_err(failed)?;
+    rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(START_LIMIT)).map_err(failed)?;
+    let length = channel::receive(socket.as_fd(), &mut buffer, RecvFlags::empty())
+        .map_err(failed)?
+        .length;
+    rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, None).map_err(failed)?;
     if length == 0 {
         return Err(LaunchError::Spawner(
             "it ended; is it this executable that runs first?".to_owned(),

@@ -13,9 +13,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::channel;
-use crate::protocol::{Delivery, Order, Reply, Request, words};
+use crate::channel::{self, Received};
+use crate::protocol::{Answer, Delivery, Failure, Order, Reply, Request, words};
 use crate::sys::reactor;
+use crate::wire::Step;
 
 /// Requests made before this one: configuring.
 const FIRST_REQUEST: u64 = 2;
@@ -103,16 +104,12 @@ impl Link {
                 channel::receive(socket.as_fd(), &mut buffer, RecvFlags::DONTWAIT).map_err(Into::into)
             });
             match received.await {
-                Ok((0, _)) => break,
-                Ok((length, descriptors)) => match serde_json::from_slice::<Reply>(&buffer[..length]) {
-                    Ok(reply) => {
-                        // Without a waiter the descriptors are dropped; whoever ordered a cell has it destroyed.
-                        if let Some(waiter) = self.waiting.lock().remove(&reply.id) {
-                            drop(waiter.send((reply.answer, descriptors)));
-                        }
-                    }
-                    Err(error) => tracing::error!(%error, "the spawner sent something that is no reply"),
-                },
+                Ok(Received { length: 0, .. }) => break,
+                Ok(received) => self.deliver(
+                    &buffer[..received.length],
+                    received.descriptors,
+                    received.lost_descriptors,
+                ),
                 Err(error) => {
                     tracing::error!(%error, "cannot hear the spawner");
                     break;
@@ -121,6 +118,25 @@ impl Link {
         }
         self.ended.cancel();
         self.waiting.lock().clear();
+    }
+
+    fn deliver(&self, bytes: &[u8], descriptors: Vec<OwnedFd>, lost: bool) {
+        let reply = match serde_json::from_slice::<Reply>(bytes) {
+            Ok(reply) => reply,
+            Err(error) => {
+                tracing::error!(%error, "the spawner sent something that is no reply");
+                return;
+            }
+        };
+        let answer = if lost {
+            Answer::Failed(Failure::new(Step::Descriptors, Errno::MFILE, ""))
+        } else {
+            reply.answer
+        };
+        // Without a waiter the descriptors are dropped; whoever ordered a cell has it destroyed.
+        if let Some(waiter) = self.waiting.lock().remove(&reply.id) {
+            drop(waiter.send((answer, descriptors)));
+        }
     }
 
     /// Lets the spawner end.

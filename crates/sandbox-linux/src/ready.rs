@@ -95,6 +95,11 @@ impl<C> Ready<C> {
         Some(shelf)
     }
 
+    /// Cells that are ready.
+    pub(crate) fn len(&self) -> usize {
+        self.shelves.iter().map(|shelf| shelf.cells.len()).sum()
+    }
+
     /// Wants nothing any more; all cells.
     pub(crate) fn clear(&mut self) -> Vec<C> {
         self.max = 0;
@@ -128,7 +133,7 @@ mod tests {
         let mut ready = Ready::new(8);
         assert_eq!(ready.take(&mounts("a")), None);
         assert!(ready.expect(&mounts("a"), 2).is_empty());
-        assert_eq!(fill(&mut ready, 1), 2);
+        assert_eq!((fill(&mut ready, 1), ready.len()), (2, 2));
         assert_eq!(ready.take(&mounts("b")), None);
         assert_eq!(ready.take(&mounts("a")), Some(2));
         assert_eq!(fill(&mut ready, 3), 1, "the one taken is replaced");

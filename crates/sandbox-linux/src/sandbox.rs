@@ -116,6 +116,12 @@ impl LinuxSandbox {
         Ok(Arc::new(Self { inner }))
     }
 
+    /// Cells that wait for a program, whatever their mounts.
+    #[must_use]
+    pub fn ready_cells(&self) -> usize {
+        self.inner.ready.lock().len()
+    }
+
     /// Waits until the spawner is gone. Unless [`Sandbox::shut_down`] was called that means that no instance can be
     /// started any more and all are ending: the server should end too.
     pub async fn spawner_exited(&self) {

@@ -12,6 +12,7 @@ mod tree;
 mod workshop;
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -22,6 +23,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::Resource;
 
 use self::cell::Cell;
 use self::workshop::Workshop;
@@ -62,7 +64,8 @@ pub fn maybe_run() {
 
 /// To the log of the server, whose standard error we share.
 fn complain(text: &str) {
-    eprintln!("spawner: {text}");
+    // Not with a macro that panics when nobody reads it any more.
+    let _ = writeln!(std::io::stderr(), "spawner: {text}");
 }
 
 fn run() -> Result<(), Failure> {
@@ -72,6 +75,11 @@ fn run() -> Result<(), Failure> {
         process::ignore_signal(signal);
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::thread::set_name(c"sonagi-spawner").at(Step::Session)?;
+    // Each cell takes about a dozen. A program gets its own limit.
+    let mut descriptors = rustix::process::getrlimit(Resource::Nofile);
+    descriptors.current = descriptors.maximum;
+    rustix::process::setrlimit(Resource::Nofile, descriptors).at(Step::Descriptors)?;
     let server = std::io::stdin();
     let server = server.as_fd();
     channel::make_room(server).at(Step::Sockets)?;
@@ -98,7 +106,9 @@ fn run() -> Result<(), Failure> {
 
 /// The next order, waiting for it; `None` when the server is gone.
 fn next_request(server: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Request>, Failure> {
-    let (length, _none) = channel::receive(server, buffer, RecvFlags::empty()).at(Step::Receive)?;
+    let length = channel::receive(server, buffer, RecvFlags::empty())
+        .at(Step::Receive)?
+        .length;
     if length == 0 {
         return Ok(None);
     }
@@ -163,8 +173,13 @@ struct Spawner {
 }
 
 impl Spawner {
-    /// Serves orders until the server is gone, then ends every cell.
+    /// Serves orders until the server is gone or cannot be understood any more, then ends every cell.
     fn serve(mut self, server: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(), Failure> {
+        let served = self.obey_all(server, buffer);
+        served.and(self.end())
+    }
+
+    fn obey_all(&mut self, server: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(), Failure> {
         epoll::add(&self.events, server, EventData::new_u64(SERVER), EventFlags::IN).at(Step::Sockets)?;
         let mut events = [MaybeUninit::<Event>::uninit(); 64];
         loop {
@@ -190,7 +205,7 @@ impl Spawner {
             if called {
                 match next_request(server, buffer)? {
                     Some(request) => self.obey(server, request)?,
-                    None => return self.end(),
+                    None => return Ok(()),
                 }
             }
         }

@@ -37,12 +37,6 @@ pub fn cells_of(node: &Node) -> Vec<String> {
     names
 }
 
-/// Processes in the fullest of its groups.
-pub fn members_of(node: &Node) -> usize {
-    let count = |path: PathBuf| fs::read_to_string(path.join("cgroup.procs")).map_or(0, |text| text.lines().count());
-    groups_of(node).into_iter().map(count).max().unwrap_or(0)
-}
-
 fn cells_in(folder: &Path, tree: &Path) -> Vec<PathBuf> {
     let node = node_group(folder);
     let mut cells = Vec::new();

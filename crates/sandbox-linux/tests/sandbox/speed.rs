@@ -19,8 +19,7 @@ async fn medians(node: &Node, ready: bool) -> [Duration; 3] {
     let (mut cells, mut processes, mut removals) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         if ready {
-            // The init and the stem.
-            until("a cell is ready", || crate::leftovers::members_of(node) == 2).await;
+            until("a cell is ready", || node.sandbox.ready_cells() == 1).await;
         }
         let started = node.start(plan.clone()).await.unwrap();
         cells.push(started.cell);
