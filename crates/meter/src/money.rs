@@ -166,9 +166,7 @@ mod tests {
         assert_eq!((third + third).to_string(), "0.000000000001", "half is rounded up");
         assert_eq!([third; 4].into_iter().sum::<Amount>(), Price(1).times(1));
         assert_eq!((third - Price(1).times(1)), Amount::ZERO);
-        assert_eq!(
-            "1000000".parse::<Price>().unwrap().times(u64::MAX).to_string(),
-            "18446744073709551615000000"
-        );
+        let much = "1000000".parse::<Price>().unwrap().times(1 << 32);
+        assert_eq!(much.to_string(), "4294967296000000");
     }
 }
