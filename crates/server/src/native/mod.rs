@@ -13,6 +13,8 @@ mod platform;
 mod query;
 mod runs;
 mod scope;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -1,73 +1,22 @@
 //! The router with a provider and stores in memory: once in process, once through the client over a socket.
 
-mod adapter;
-
-use std::convert::Infallible;
-
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use sonagi_api::{self as api, Client, ClientError, LogFilter, RunFilter as Runs, Scope};
-use sonagi_ports::{Interpreter, Language};
-use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
-use self::adapter::TestAdapter;
+use super::testing::{Served, TestAdapter, serve, state};
 use super::*;
 
-const TOKEN: &str = "sonagi_test";
-
-#[derive(Debug)]
-struct OnePython;
-
-impl Interpreters for OnePython {
-    fn find(&self, _: Language, _: &str) -> Option<Interpreter> {
-        self.all().pop()
-    }
-
-    fn all(&self) -> Vec<Interpreter> {
-        vec![Interpreter {
-            language: Language::Python,
-            version: "3.11.7".to_owned(),
-            program: "/usr/bin/python3.11".to_owned(),
-            mounts: Vec::new(),
-            environment: Vec::new(),
-        }]
-    }
-}
-
-fn state(adapter: &Arc<TestAdapter>) -> NativeState {
+fn small(adapter: &Arc<TestAdapter>) -> NativeState {
     NativeState {
-        adapters: vec![Arc::clone(adapter) as _],
-        catalog: Arc::clone(&adapter.catalog),
-        runs: Arc::clone(&adapter.runs) as _,
-        logs: Arc::clone(&adapter.logs) as _,
-        clock: Arc::clone(&adapter.clock) as _,
-        interpreters: Arc::new(OnePython),
-        access: Access::Token(crate::token::digest(TOKEN)),
-        endpoint: "http://127.0.0.1:4747".to_owned(),
-        settings: vec![api::Setting {
-            name: "listen".to_owned(),
-            value: "127.0.0.1:4747".to_owned(),
-            origin: api::Origin::Default,
-        }],
-        checks: Arc::new(Vec::new),
-        price: Arc::new(|rows| {
-            let amount = |value: u64| api::Amount {
-                currency: "USD".to_owned(),
-                value: value.to_string(),
-            };
-            Priced {
-                rows: rows.iter().map(|row| Some(amount(row.attempts))).collect(),
-                totals: vec![amount(rows.iter().map(|row| row.attempts).sum())],
-            }
-        }),
         limits: Limits {
             archive: 1000,
             event: 100,
             document: 200,
         },
-        stop: CancellationToken::new(),
+        ..state(adapter)
     }
 }
 
@@ -87,7 +36,7 @@ async fn ask(router: &mut Router, head: &str, headers: &[(&str, &str)], body: &s
 
 #[tokio::test]
 async fn nothing_is_answered_without_the_token() {
-    let mut router = router(state(&TestAdapter::new()));
+    let mut router = router(small(&TestAdapter::new()));
     for head in [
         "GET /sonagi/v1/status",
         "POST /sonagi/v1/deploy",
@@ -107,7 +56,7 @@ async fn nothing_is_answered_without_the_token() {
 
 #[tokio::test]
 async fn every_refusal_is_an_error_document() {
-    let mut router = router(state(&TestAdapter::new()));
+    let mut router = router(small(&TestAdapter::new()));
     let good = api::header::encode(&api::DeployRequest {
         name: "f".to_owned(),
         ..Default::default()
@@ -208,79 +157,30 @@ async fn every_refusal_is_an_error_document() {
     }
 }
 
-/// The router on a socket, and a client of it.
-struct Served {
-    adapter: Arc<TestAdapter>,
-    client: Client,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+/// A client that holds the token.
+fn client(served: &Served) -> Client {
+    Client::new(served.endpoint(), Some(served.token())).unwrap()
 }
 
-async fn serve() -> Served {
-    let adapter = TestAdapter::new();
-    let state = state(&adapter);
-    let (stop, tasks) = (state.stop.clone(), TaskTracker::new());
-    let router = router(NativeState {
-        limits: Limits::default(),
-        ..state
-    });
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let loop_tasks = tasks.clone();
-    let loop_stop = stop.clone();
-    tasks.spawn(async move {
-        let service = |_| {
-            let router = router.clone();
-            hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-                let mut router = router.clone();
-                async move {
-                    let response = router.call(request.map(Body::new)).await?;
-                    Ok::<_, Infallible>(response.map(|body| {
-                        body.map_err(|error| Box::new(error) as sonagi_wire::BoxError)
-                            .boxed_unsync()
-                    }))
-                }
-            })
-        };
-        sonagi_wire::accept_loop(
-            listener,
-            sonagi_wire::HttpLimits::default(),
-            loop_tasks,
-            loop_stop,
-            service,
-        )
-        .await;
-    });
-    let client = Client::new(&address.to_string(), Some(TOKEN)).unwrap();
-    Served {
-        adapter,
-        client,
-        stop,
-        tasks,
-    }
-}
-
-impl Served {
-    async fn deploy(&self, name: &str) -> api::Deployed {
-        let request = api::DeployRequest {
-            name: name.to_owned(),
-            ..Default::default()
-        };
-        self.client.deploy(&request, "PK\x03\x04 a zip".into()).await.unwrap()
-    }
+async fn deploy(client: &Client, name: &str) -> api::Deployed {
+    let request = api::DeployRequest {
+        name: name.to_owned(),
+        ..Default::default()
+    };
+    client.deploy(&request, "PK\x03\x04 a zip".into()).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_function_lives_through_the_client() {
     let served = serve().await;
-    let (client, scope) = (&served.client, Scope::default());
+    let (client, scope) = (&client(&served), Scope::default());
     let status = client.status().await.unwrap();
     assert_eq!(status.default_namespace.as_deref(), Some("test/one/here"));
-    assert_eq!(status.interpreters[0].version, "3.11.7");
+    assert_eq!(status.interpreters[0].version, "3.11.2");
 
     // A name with every character that the core allows, so that paths are encoded all the way.
     let name = "a/b@c.d_e-f";
-    let first = served.deploy(name).await;
+    let first = deploy(client, name).await;
     assert!(first.created);
     let settings = api::Settings {
         memory_mib: Some(256),
@@ -321,8 +221,8 @@ async fn a_function_lives_through_the_client() {
 #[tokio::test]
 async fn calls_leave_runs_logs_and_usage() {
     let served = serve().await;
-    let (client, scope) = (&served.client, Scope::default());
-    served.deploy("f").await;
+    let (client, scope) = (&client(&served), Scope::default());
+    deploy(client, "f").await;
     let good = client.invoke(&scope, "f", None, "\"hello\"".into()).await.unwrap();
     assert_eq!((good.failed, &good.body[..]), (false, &b"\"hello\""[..]));
     assert_eq!(good.log_tail, b"got an event\ndone\n");
@@ -359,7 +259,7 @@ async fn calls_leave_runs_logs_and_usage() {
     assert_eq!(client.run(&sent.invocation).await.unwrap().runs.len(), 1);
 
     // The clock stands still: attempts that begin now are not before now.
-    served.adapter.clock.advance(std::time::Duration::from_secs(1));
+    served.adapter().clock.advance(std::time::Duration::from_secs(1));
     let usage = client.usage(&scope, Some("24h"), None).await.unwrap();
     assert_eq!((usage.rows[0].attempts, usage.rows[0].errors), (3, 1));
     assert_eq!(
@@ -382,8 +282,8 @@ async fn calls_leave_runs_logs_and_usage() {
 #[tokio::test]
 async fn a_followed_log_goes_on_and_ends_with_the_platform() {
     let served = serve().await;
-    let (client, scope) = (&served.client, Scope::default());
-    served.deploy("f").await;
+    let (client, scope) = (&client(&served), Scope::default());
+    deploy(client, "f").await;
     client.invoke(&scope, "f", None, "1".into()).await.unwrap();
     let filter = LogFilter {
         limit: Some(1),
@@ -392,30 +292,28 @@ async fn a_followed_log_goes_on_and_ends_with_the_platform() {
     };
     let mut lines = client.logs(&scope, "f", &filter).await.unwrap();
     assert_eq!(lines.next().await.unwrap().unwrap().text, "done");
-    let record = served.adapter.runs.all().pop().unwrap();
-    served.adapter.print(&record, &["more"]);
+    let record = served.adapter().runs.all().pop().unwrap();
+    served.adapter().print(&record, &["more"]);
     assert_eq!(lines.next().await.unwrap().unwrap().text, "more");
 
-    served.adapter.clock.advance(std::time::Duration::from_secs(1));
+    served.adapter().clock.advance(std::time::Duration::from_secs(1));
     let many: Vec<String> = (0..2000).map(|number| number.to_string()).collect();
     served
-        .adapter
+        .adapter()
         .print(&record, &many.iter().map(String::as_str).collect::<Vec<_>>());
     let gap = lines.next().await.unwrap().unwrap();
     assert!(gap.truncated && gap.text.contains("lines are missing"), "{}", gap.text);
     assert_eq!(gap.source, api::LogSource::Platform);
 
-    served.stop.cancel();
+    served.begin_stop();
     while lines.next().await.unwrap().is_some() {}
-    served.tasks.close();
-    drop(served.client);
-    served.tasks.wait().await;
+    served.stopped().await;
 }
 
 #[tokio::test]
 async fn accounts_and_the_platform_answer() {
     let served = serve().await;
-    let client = &served.client;
+    let client = &client(&served);
     let made = client
         .add_account(
             None,

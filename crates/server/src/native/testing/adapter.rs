@@ -28,15 +28,20 @@ struct Nobody;
 impl Retired for Nobody {
     fn retired(&self, _: RevisionId) {}
     fn removed(&self, _: FunctionId) {}
+    fn live(&self, _: Option<&sonagi_model::Revision>, _: Option<&sonagi_model::Revision>) {}
 }
 
 /// The adapter, and the stores under it.
 #[derive(Debug)]
-pub(crate) struct TestAdapter {
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) runs: Arc<FakeRunStore>,
-    pub(crate) logs: Arc<FakeLogSink>,
-    pub(crate) clock: Arc<ManualClock>,
+pub struct TestAdapter {
+    /// Its functions.
+    pub catalog: Arc<Catalog>,
+    /// Their attempts.
+    pub runs: Arc<FakeRunStore>,
+    /// Their output.
+    pub logs: Arc<FakeLogSink>,
+    /// The time, which stands still.
+    pub clock: Arc<ManualClock>,
     accounts: Mutex<Vec<AccountView>>,
 }
 
@@ -76,7 +81,11 @@ fn apply(spec: &mut RevisionSpec, settings: Settings) {
 
 impl TestAdapter {
     /// With one account, `one`.
-    pub(crate) fn new() -> Arc<Self> {
+    ///
+    /// # Panics
+    /// Never: an empty store is a good store.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
         let clock = Arc::new(ManualClock::default());
         let catalog = Catalog::load(
             Vec::new(),
@@ -194,7 +203,10 @@ impl TestAdapter {
     }
 
     /// Writes lines of output as a function does.
-    pub(crate) fn print(&self, record: &RunRecord, lines: &[&str]) {
+    ///
+    /// # Panics
+    /// The record is of no instance.
+    pub fn print(&self, record: &RunRecord, lines: &[&str]) {
         let line = |text: &&str| LogLine {
             time: self.clock.now(),
             function: record.function,

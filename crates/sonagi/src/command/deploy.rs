@@ -1,0 +1,256 @@
+//! `sonagi deploy`: from source code to a URL.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser as _;
+use serde::Serialize;
+use sonagi_api::{Client, DeployRequest, Deployed, Settings, UrlAccess};
+use tokio::time::Instant;
+
+use crate::context::Global;
+use crate::failure::Result;
+use crate::project::manifest::Manifest;
+use crate::project::source::{Install, Options, Source};
+use crate::project::{Project, Wish};
+use crate::{output, values};
+
+/// Make source code live: a folder, a file, or a zip archive
+///
+/// What kind of function it is is read from the files and said aloud; dependencies (requirements.txt, package.json,
+/// Cargo.toml) are installed. A `sonagi.toml` in the folder may set name, as, runtime, handler, memory, timeout, scratch,
+/// description, url and [env]; flags win over it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sonagi deploy                          the current folder
+  sonagi deploy hello.py
+  sonagi deploy app --name shop --memory 512 --timeout 30s --env MODE=fast
+  sonagi deploy build/function.zip --runtime python3.11 --handler app.handler
+  sonagi deploy app --url signed         only signed requests reach its URL; `none`: it has none")]
+pub struct Deploy {
+    /// What to deploy
+    #[arg(default_value = ".")]
+    path: PathBuf,
+
+    /// Name of the function [default: the folder's or file's]
+    #[arg(long)]
+    name: Option<String>,
+
+    /// Runtime, in the provider's words [default: by the files]
+    #[arg(long)]
+    runtime: Option<String>,
+
+    /// Entry point, in the provider's words [default: by the files]
+    #[arg(long)]
+    handler: Option<String>,
+
+    /// Memory of an instance, MiB
+    #[arg(long, value_name = "SIZE", value_parser = values::mebibytes)]
+    memory: Option<u32>,
+
+    /// Longest time of a call, for instance 30s
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    timeout: Option<std::time::Duration>,
+
+    /// Size of /tmp, MiB
+    #[arg(long, value_name = "SIZE", value_parser = values::mebibytes)]
+    scratch: Option<u32>,
+
+    /// Set a variable; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = values::variable)]
+    env: Vec<(String, String)>,
+
+    /// Who may reach its URL: public, signed or none [default: public for a new function]
+    #[arg(long, value_name = "ACCESS", value_parser = PossibleValuesParser::new(["public", "signed", "none"]).map(access))]
+    url: Option<UrlAccess>,
+
+    /// A sentence about it
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    /// Provider whose function it is [default: by the files]
+    #[arg(long = "as", value_name = "PROVIDER")]
+    provider: Option<String>,
+
+    /// Install nothing: take the folder as it is, dependencies included
+    #[arg(long)]
+    prebuilt: bool,
+
+    /// Install and build again, even if nothing has changed
+    #[arg(long, conflicts_with = "prebuilt")]
+    rebuild: bool,
+
+    /// Where installed dependencies are kept [default: `build-cache` in the state directory]
+    #[arg(long, env = "SONAGI_BUILD_CACHE", value_name = "DIR", hide_env_values = true)]
+    cache: Option<PathBuf>,
+}
+
+fn access(text: String) -> UrlAccess {
+    match text.as_str() {
+        "signed" => UrlAccess::Signed,
+        "none" => UrlAccess::None,
+        _ => UrlAccess::Public,
+    }
+}
+
+/// What is printed for programs.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    deployed: &'a Deployed,
+    runtime: &'a str,
+    handler: &'a str,
+    /// From sending the archive until calls run it, milliseconds.
+    live_ms: f64,
+}
+
+impl Deploy {
+    /// Does it.
+    pub async fn run(self, global: &Global) -> Result {
+        let source = Source::open(&self.path)?;
+        let manifest = source.manifest()?;
+        let wish = Wish {
+            provider: self.provider.clone().or_else(|| manifest.provider.clone()),
+            runtime: self.runtime.clone().or_else(|| manifest.runtime.clone()),
+            handler: self.handler.clone().or_else(|| manifest.handler.clone()),
+        };
+        let project = source.recognize(&wish)?;
+        let name = source.name(self.name.as_deref().or(manifest.name.as_deref()))?;
+        // The platform is asked before anything is built: it says which interpreters it has, and that it is there.
+        let client = global.client()?;
+        let status = client.status().await?;
+        let runtime = project.runtime_name(&status.interpreters)?;
+        let options = Options {
+            interpreters: &status.interpreters,
+            runtime: &runtime,
+            install: self.install(),
+            cache: self
+                .cache
+                .clone()
+                .map_or_else(|| global.data().map(|data| data.join("build-cache")), Ok)?,
+        };
+        output::note(&format!(
+            "{name}: read as {} ({runtime}, handler {}) because {}",
+            project.dialect.title, project.handler, project.because
+        ));
+        let archive = source.make(&project, &options).await?;
+        let request = self.request(global, manifest, name, &project, &runtime);
+        let (deployed, live_ms) = send(&client, &request, archive).await?;
+        let report = Report {
+            deployed: &deployed,
+            runtime: &runtime,
+            handler: &project.handler,
+            live_ms,
+        };
+        global.format().print(&report, || text(&report))?;
+        say_next(&deployed, request.url);
+        Ok(())
+    }
+
+    const fn install(&self) -> Install {
+        match (self.prebuilt, self.rebuild) {
+            (true, _) => Install::Nothing,
+            (false, true) => Install::Again,
+            (false, false) => Install::Needed,
+        }
+    }
+
+    fn request(
+        &self,
+        global: &Global,
+        manifest: Manifest,
+        name: String,
+        project: &Project,
+        runtime: &str,
+    ) -> DeployRequest {
+        let scope = global.scope();
+        let mut environment = manifest.env;
+        environment.extend(self.env.iter().cloned());
+        DeployRequest {
+            name,
+            provider: scope.namespace.is_none().then(|| project.dialect.provider.to_owned()),
+            namespace: scope.namespace,
+            account: scope.account,
+            settings: Settings {
+                runtime: Some(runtime.to_owned()),
+                handler: Some(project.handler.clone()),
+                memory_mib: self.memory.or(manifest.memory),
+                timeout_ms: self.timeout.or(manifest.timeout).map(values::milliseconds),
+                scratch_mib: self.scratch.or(manifest.scratch),
+                set_environment: environment,
+                description: self.description.clone().or(manifest.description),
+                ..Settings::default()
+            },
+            url: self.url.or(manifest.url),
+        }
+    }
+}
+
+async fn send(client: &Client, request: &DeployRequest, archive: Vec<u8>) -> Result<(Deployed, f64)> {
+    let begun = Instant::now();
+    let deployed = client.deploy(request, archive.into()).await?;
+    Ok((deployed, begun.elapsed().as_secs_f64() * 1000.0))
+}
+
+fn text(report: &Report<'_>) -> String {
+    let deployed = report.deployed;
+    let mut pairs = vec![
+        (
+            "function",
+            format!(
+                "{} ({})",
+                deployed.name,
+                if deployed.created { "new" } else { "updated" }
+            ),
+        ),
+        (
+            "digest",
+            format!("sha256:{} ({})", deployed.digest, output::bytes(deployed.size)),
+        ),
+        ("revision", deployed.revision.clone()),
+        ("live in", format!("{:.1} ms", report.live_ms)),
+    ];
+    pairs.extend(deployed.url.clone().map(|url| ("url", url)));
+    output::pairs(&pairs)
+}
+
+fn say_next(deployed: &Deployed, access: Option<UrlAccess>) {
+    let name = shell(&deployed.name);
+    if let Some(url) = &deployed.url
+        && access != Some(UrlAccess::Signed)
+    {
+        output::next(&format!("curl {}", shell(url)));
+    }
+    output::next(&format!("sonagi invoke {name} '{{}}'"));
+}
+
+/// Quotes a word for a shell if it needs it.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+,=".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (word, expected) in [
+            ("hello", "hello"),
+            ("http://a.localhost:4747/", "http://a.localhost:4747/"),
+            ("a b", "'a b'"),
+            ("$LATEST", "'$LATEST'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell(word), expected);
+        }
+    }
+}

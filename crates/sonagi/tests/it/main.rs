@@ -1,0 +1,7 @@
+//! The binary itself: its grammar and errors against recorded text, its commands against the native API with a provider
+//! in memory, its builds in real cells.
+
+mod build;
+mod commands;
+mod golden;
+mod run;
