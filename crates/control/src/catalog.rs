@@ -24,6 +24,9 @@ pub trait Retired: Send + Sync + std::fmt::Debug {
     fn retired(&self, revision: RevisionId);
     /// The function is gone with everything of it.
     fn removed(&self, function: FunctionId);
+    /// Unqualified calls of a function run another revision from now on: the first one (`old` is `None`), a later one,
+    /// or none any more (`new` is `None`).
+    fn live(&self, old: Option<&Revision>, new: Option<&Revision>);
 }
 
 /// A function to create.
@@ -159,6 +162,7 @@ impl Catalog {
             for revision in entry.revisions.values() {
                 catalog.uses.hold(revision.artifact.digest);
             }
+            catalog.retired.live(None, Some(entry.latest()));
             catalog.publish(Arc::new(entry));
         }
         Ok(catalog)
@@ -313,6 +317,7 @@ impl Catalog {
             self.retired.retired(*revision);
         }
         self.retired.removed(old.function.id);
+        self.retired.live(Some(old.latest()), None);
         self.release(old.revisions.values()).await;
         Ok(old)
     }
@@ -337,10 +342,14 @@ impl Catalog {
             }
         }
         self.publish(Arc::clone(&entry));
-        if let Some(old) = old
-            && old.function.latest != entry.function.latest
-        {
-            self.retired.retired(old.function.latest);
+        match old {
+            Some(old) if old.function.latest == entry.function.latest => {}
+            old => {
+                self.retired.live(old.as_ref().map(|old| &**old.latest()), Some(entry.latest()));
+                if let Some(old) = old {
+                    self.retired.retired(old.function.latest);
+                }
+            }
         }
         for revision in &removed {
             self.retired.retired(revision.id);

@@ -8,10 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sonagi_model::{FunctionError, InstanceId, InvocationId, Revision, RunRecord, Timestamp};
+use sonagi_model::{FunctionError, InstanceId, InvocationId, Revision, RevisionSpec, RunRecord, Timestamp};
 use tokio::sync::mpsc;
 
-use crate::LaunchPlan;
+use crate::{LaunchPlan, Mount};
 
 /// What an adapter hands to its own sessions beside the event (an ARN, a trace header, a client context). The core
 /// carries it and never looks inside.
@@ -134,6 +134,10 @@ pub trait Contract: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`ContractError`].
     fn plan(&self, launch: &Launch<'_>) -> Result<LaunchPlan, ContractError>;
+
+    /// The read-only mounts that launches with this configuration will have, where they are known before any code is
+    /// looked at: cells can then be made ahead. May block while an interpreter is made ready for the first time.
+    fn mounts(&self, spec: &RevisionSpec) -> Option<Vec<Mount>>;
 
     /// Begins to serve a started instance. Called on a tokio runtime.
     fn open(&self, opening: Opening) -> Arc<dyn Session>;

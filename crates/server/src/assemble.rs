@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::ahead::Ahead;
 use crate::front::Front;
 use crate::health::Health;
 use crate::native::{Access, Limits, NativeState, Priced};
@@ -33,8 +34,8 @@ pub(crate) struct Platform {
     sandbox: Arc<LinuxSandbox>,
     stores: Stores,
     tasks: TaskTracker,
-    /// Ends answers that have no end of their own.
-    streams: CancellationToken,
+    /// Ends what has no end of its own: followed logs, cells made ahead.
+    stop: CancellationToken,
 }
 
 impl Platform {
@@ -44,7 +45,7 @@ impl Platform {
 
     /// Takes no new work; returns when everything under way is over, or at the limit.
     pub(crate) async fn drain(&self, limit: Duration) {
-        self.streams.cancel();
+        self.stop.cancel();
         let deadline = Instant::now() + limit;
         self.dispatcher.stop_accepting();
         self.asynchronous.stop().await;
@@ -94,7 +95,9 @@ pub(crate) async fn assemble(
     let stores = sonagi_store::open(state, sonagi_store::Options::default()).map_err(|error| broken(state, error))?;
     let records = stores.metadata.load().await.map_err(|error| broken(state, error))?;
     let tasks = TaskTracker::new();
+    let ahead = Arc::new(Ahead::default());
     let retire = Arc::new(RetireInstances {
+        ahead: Arc::clone(&ahead),
         dispatcher: OnceLock::new(),
         logs: Arc::clone(&stores.logs),
         tasks: tasks.clone(),
@@ -125,6 +128,9 @@ pub(crate) async fn assemble(
         .map_err(|error| broken(state, error))?,
     );
     let contracts: Contracts = [Arc::clone(&contract) as Arc<dyn Contract>].into_iter().collect();
+    let preparing = Arc::clone(&ahead).run(contracts.clone(), Arc::clone(&sandbox) as _, options.cells);
+    let stop = CancellationToken::new();
+    tasks.spawn(stop.clone().run_until_cancelled_owned(preparing));
     let pool = Pool::new(
         pool_options(options),
         Arc::clone(&sandbox) as _,
@@ -167,7 +173,6 @@ pub(crate) async fn assemble(
     contract.attach(Arc::clone(aws.front()) as _);
 
     let bearer = bearer_token(state, entropy.as_ref())?;
-    let streams = CancellationToken::new();
     let native = NativeState {
         adapters: vec![Arc::clone(&aws) as Arc<dyn Adapter>],
         catalog: Arc::clone(&catalog),
@@ -185,7 +190,7 @@ pub(crate) async fn assemble(
         checks: checks::of_host(Arc::clone(&interpreters) as Arc<dyn Interpreters>, groups),
         price: Arc::new(price),
         limits: Limits::default(),
-        stop: streams.clone(),
+        stop: stop.clone(),
     };
     let empty = state.path().join("canary");
     std::fs::create_dir_all(&empty).map_err(|error| broken(state, error))?;
@@ -211,7 +216,7 @@ pub(crate) async fn assemble(
         sandbox,
         stores,
         tasks,
-        streams,
+        stop,
     })
 }
 

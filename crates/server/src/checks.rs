@@ -11,7 +11,6 @@ use crate::native::Checks;
 pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String) -> Checks {
     Arc::new(move || {
         vec![
-            kernel(),
             check("control groups", CheckState::Ok, groups.clone(), None),
             interpreter(
                 interpreters.as_ref(),
@@ -36,28 +35,6 @@ fn check(name: &str, state: CheckState, found: String, hint: Option<&str>) -> Ch
         state,
         found,
         hint: hint.map(str::to_owned),
-    }
-}
-
-fn kernel() -> Check {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let number = |at: usize| {
-        release
-            .split(['.', '-'])
-            .nth(at)
-            .and_then(|part| part.parse::<u32>().ok())
-            .unwrap_or(0)
-    };
-    // Mounts are cloned and attached by descriptors with read-only attributes: mount_setattr(2) is the newest call used.
-    if (number(0), number(1)) >= (5, 12) {
-        check("kernel", CheckState::Ok, release, None)
-    } else {
-        check(
-            "kernel",
-            CheckState::Failure,
-            release,
-            Some("Linux 5.12 or newer is needed"),
-        )
     }
 }
 

@@ -5,6 +5,7 @@
 //! start the runtime; load records; bind; say that it is up. Order at stop: no new connections or events; invocations
 //! under way finish, up to the drain limit; instances and cells are removed; stores are closed.
 
+mod ahead;
 mod assemble;
 mod checks;
 mod front;

@@ -5,14 +5,17 @@ use std::sync::{Arc, OnceLock};
 
 use sonagi_control::Retired;
 use sonagi_dispatch::Dispatcher;
-use sonagi_model::{FunctionId, RevisionId};
+use sonagi_model::{FunctionId, Revision, RevisionId};
 use sonagi_ports::LogSink;
 use tokio_util::task::TaskTracker;
+
+use crate::ahead::Ahead;
 
 /// Passes the catalog's word on.
 #[derive(Debug)]
 pub(crate) struct RetireInstances {
     pub(crate) dispatcher: OnceLock<Dispatcher>,
+    pub(crate) ahead: Arc<Ahead>,
     pub(crate) logs: Arc<dyn LogSink>,
     pub(crate) tasks: TaskTracker,
 }
@@ -22,6 +25,10 @@ impl Retired for RetireInstances {
         if let Some(dispatcher) = self.dispatcher.get() {
             dispatcher.pool().retire(revision);
         }
+    }
+
+    fn live(&self, old: Option<&Revision>, new: Option<&Revision>) {
+        self.ahead.live(old, new);
     }
 
     fn removed(&self, function: FunctionId) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sonagi_control::{Catalog, Documents, EditError, FunctionEntry, NewFunction, NewRevision, Retired};
 use sonagi_model::{
-    AliasName, ArchiveLimits, Document, FunctionId, FunctionName, Namespace, RevisionId, Route, TenantId,
+    AliasName, ArchiveLimits, Document, FunctionId, FunctionName, Namespace, Revision, RevisionId, Route, TenantId,
 };
 use sonagi_ports::fake::{FakeArtifactStore, FakeMetadataStore, Fault, ManualClock, sample};
 use sonagi_ports::suite::artifact::zip;
@@ -21,6 +21,7 @@ impl Retired for Told {
         self.0.lock().push(revision);
     }
     fn removed(&self, _: FunctionId) {}
+    fn live(&self, _: Option<&Revision>, _: Option<&Revision>) {}
 }
 
 struct World {

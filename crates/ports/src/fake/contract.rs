@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sonagi_model::{FunctionError, InstanceId, InstanceLimits, Revision};
+use sonagi_model::{FunctionError, InstanceId, InstanceLimits, Revision, RevisionSpec};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -174,6 +174,10 @@ impl Contract for FakeContract {
             Some(error) => Err(error),
             None => Ok(plan_for(launch)),
         }
+    }
+
+    fn mounts(&self, _: &RevisionSpec) -> Option<Vec<Mount>> {
+        Some(Vec::new())
     }
 
     fn open(&self, opening: Opening) -> Arc<dyn Session> {

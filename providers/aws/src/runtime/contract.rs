@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sonagi_model::{InstanceLimits, Revision};
+use sonagi_model::{InstanceLimits, Revision, RevisionSpec};
 use sonagi_ports::{
     Clock, Contract, ContractError, ContractLimits, Entropy, Interpreter, Interpreters, Launch, LaunchPlan, Moment,
     Mount, Opening, Session,
@@ -133,12 +133,14 @@ impl AwsContract {
         Ok((parsed, interpreter))
     }
 
-    fn mounts(&self, interpreter: Option<&Interpreter>) -> Vec<Mount> {
-        let mut mounts = Vec::new();
-        if let Some(interpreter) = interpreter {
-            mounts.extend(interpreter.mounts.iter().cloned());
+    fn mounts_with(&self, interpreter: Option<&Interpreter>) -> Vec<Mount> {
+        let mut mounts = interpreter.map(|interpreter| interpreter.mounts.clone()).unwrap_or_default();
+        // An interpreter's mounts may include the base system already, and each mount costs time at a start.
+        for mount in &self.base_system {
+            if !mounts.contains(mount) {
+                mounts.push(mount.clone());
+            }
         }
-        mounts.extend(self.base_system.iter().cloned());
         if let Some(interpreter) = interpreter {
             let source = self.bootstraps.folder(interpreter.language);
             mounts.push(Mount {
@@ -185,7 +187,7 @@ impl Contract for AwsContract {
         })?;
         Ok(LaunchPlan {
             instance: launch.instance,
-            mounts: self.mounts(interpreter.as_ref()),
+            mounts: self.mounts_with(interpreter.as_ref()),
             code: Mount {
                 source: launch.tree.to_owned(),
                 target: TASK_ROOT.to_owned(),
@@ -200,6 +202,11 @@ impl Contract for AwsContract {
                 ..InstanceLimits::for_sizes(spec.memory, spec.scratch)
             },
         })
+    }
+
+    fn mounts(&self, spec: &RevisionSpec) -> Option<Vec<Mount>> {
+        let (_, interpreter) = self.resolve(&spec.runtime).ok()?;
+        Some(self.mounts_with(interpreter.as_ref()))
     }
 
     fn open(&self, opening: Opening) -> Arc<dyn Session> {

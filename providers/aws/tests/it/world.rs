@@ -43,6 +43,7 @@ struct Nobody;
 impl Retired for Nobody {
     fn retired(&self, _: RevisionId) {}
     fn removed(&self, _: FunctionId) {}
+    fn live(&self, _: Option<&sonagi_model::Revision>, _: Option<&sonagi_model::Revision>) {}
 }
 
 /// What survives a restart.
