@@ -49,6 +49,24 @@ impl Default for AwsOptions {
     }
 }
 
+impl AwsOptions {
+    const fn mode(&self) -> AuthMode {
+        if self.insecure_dev {
+            AuthMode::Off
+        } else {
+            AuthMode::Required
+        }
+    }
+
+    fn url_address(&self) -> UrlAddress {
+        UrlAddress {
+            scheme: "http",
+            base_domain: self.base_domain.clone(),
+            port: self.address.port(),
+        }
+    }
+}
+
 /// What the Lambda surface stands on.
 #[derive(Debug)]
 pub struct AwsDeps<'a> {
@@ -156,31 +174,20 @@ impl Aws {
             entropy,
             options,
         } = deps;
-        let limits = Arc::new(LambdaLimits {
-            account_concurrency: options.account_concurrency,
-            ..options.limits
-        });
+        let mut limits = options.limits.clone();
+        limits.account_concurrency = options.account_concurrency;
+        let limits = Arc::new(limits);
         let accounts = Accounts::load(records, store, &options.account, Arc::clone(&entropy)).await?;
-        let accounts = Arc::new(accounts);
-        let address = Arc::new(UrlAddress {
-            scheme: "http",
-            base_domain: options.base_domain.clone(),
-            port: options.address.port(),
-        });
+        let (accounts, address) = (Arc::new(accounts), Arc::new(options.url_address()));
         let default = Place {
-            account: options.account,
-            region: options.region,
-        };
-        let mode = if options.insecure_dev {
-            AuthMode::Off
-        } else {
-            AuthMode::Required
+            account: options.account.clone(),
+            region: options.region.clone(),
         };
         let verifier = Arc::new(Verifier {
             accounts: Arc::clone(&accounts),
             temporary: credentials,
             clock: Arc::clone(&clock),
-            mode,
+            mode: options.mode(),
             default: default.clone(),
         });
         let shared = Shared {

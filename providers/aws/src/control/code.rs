@@ -13,9 +13,10 @@ use sonagi_ports::{ArtifactError, Clock};
 use sonagi_wire::Body;
 use subtle::ConstantTimeEq;
 
+use super::constraints::check_architectures;
 use super::render::{Detail, configuration};
 use super::request::CodeInput;
-use super::settings::{Draft, apply_architectures, check_architectures};
+use super::settings::{Draft, apply_architectures};
 use super::validate::Violations;
 use super::versions::{Revise, check_revision_id, publish, revise};
 use super::{Control, ControlCall, Query, json};

@@ -8,7 +8,8 @@ use sonagi_model::Revision;
 use super::Invoker;
 use crate::arn::{FunctionRef, Named, Qualifier};
 use crate::auth::{Caller, Principal};
-use crate::control::policy::{Access, key_of};
+use crate::control::policy::key_of;
+use crate::control::statement::Access;
 use crate::errors::{Code, LambdaError};
 use crate::records::{FunctionRecord, RevisionRecord, read};
 

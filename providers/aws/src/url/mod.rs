@@ -16,7 +16,7 @@ use sonagi_model::FunctionId;
 use sonagi_ports::Entropy;
 
 use crate::arn::{LATEST, Named, Qualifier};
-use crate::control::policy::url_allowed;
+use crate::control::statement::url_allowed;
 use crate::errors::LambdaError;
 use crate::place::{Place, Region};
 use crate::records::{Cors, FunctionRecord, Statement, UrlAuth, UrlMode, read};

@@ -18,7 +18,7 @@ use super::answer::{Unreadable, buffered};
 use super::prelude::{PRELUDE_TYPE, Prelude};
 use super::{UrlAddress, UrlRoute, UrlRoutes, cors, event};
 use crate::auth::{Caller, Door, Pending, Verifier};
-use crate::control::policy::url_allowed;
+use crate::control::statement::url_allowed;
 use crate::errors::{Code, LambdaError};
 use crate::intake::{self, Intake};
 use crate::invoke::{Collected, Invoker, Prepared, REQUEST_ID, TRACE_HEADER, Target, platform_error};

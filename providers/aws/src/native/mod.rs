@@ -1,5 +1,8 @@
 //! The native API's side of Lambda: the same functions, under Lambda's rules, in the platform's own words.
 
+mod views;
+mod words;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,15 +16,14 @@ use sonagi_ports::{
     UrlAccess, VersionView,
 };
 
-use crate::arn::{FunctionRef, LATEST, Named, Qualifier, bare_name};
+use crate::arn::{FunctionRef, LATEST, Named, Qualifier};
 use crate::assembly::Aws;
-use crate::auth::{Account, AddAccountError};
-use crate::control::aliases::{Target as AliasTarget, label};
+use crate::auth::AddAccountError;
+use crate::control::aliases::Target as AliasTarget;
 use crate::control::functions::Creation;
-use crate::control::policy::public_url_statements;
-use crate::control::request::{EnvironmentInput, FunctionInput, SizeInput};
 use crate::control::settings::Draft;
-use crate::control::versions::{Revise, alter_record, make_latest, publish, revise, shown_revisions, touch};
+use crate::control::statement::public_url_statements;
+use crate::control::versions::{Revise, alter_record, make_latest, publish, revise, touch};
 use crate::errors::{Code, LambdaError};
 use crate::invoke::{Prepared, Target, error_body};
 use crate::json;
@@ -31,87 +33,14 @@ use crate::records::{
 };
 use crate::url::new_id;
 
+use views::version_view;
+use words::{input, named};
+
 /// Bytes of a log's end that come back with an answer.
 const LOG_TAIL: usize = 64 * 1024;
 
 /// The role of functions that are deployed natively: Lambda wants one, nothing checks it here.
 const ROLE_NAME: &str = "sonagi-native";
-
-impl From<LambdaError> for AdapterError {
-    fn from(error: LambdaError) -> Self {
-        let text = error.message.unwrap_or_else(|| error.code.name().to_owned());
-        match error.code {
-            Code::ResourceNotFound | Code::ProvisionedConcurrencyConfigNotFound | Code::UnknownOperation => {
-                Self::Missing(text)
-            }
-            Code::ResourceConflict | Code::PreconditionFailed => Self::Conflict(text),
-            Code::TooManyRequests | Code::ServiceUnavailable => Self::Throttled(text),
-            Code::Service | Code::InvalidZipFile | Code::InvalidRuntime => Self::Platform(text),
-            Code::AccessDenied
-            | Code::CodeStorageExceeded
-            | Code::ExpiredToken
-            | Code::IncompleteSignature
-            | Code::InvalidParameterValue
-            | Code::InvalidRequestContent
-            | Code::InvalidSignature
-            | Code::MissingAuthenticationToken
-            | Code::PolicyLengthExceeded
-            | Code::RequestEntityTooLarge
-            | Code::RequestTimedOut
-            | Code::RequestTooLarge
-            | Code::Serialization
-            | Code::UnrecognizedClient
-            | Code::Validation => Self::Invalid {
-                message: text,
-                hint: None,
-            },
-        }
-    }
-}
-
-/// The function that a native request names.
-fn named(namespace: &Namespace, name: &str) -> Result<Named, AdapterError> {
-    let place = Place::of(namespace).ok_or_else(|| AdapterError::Invalid {
-        message: format!("{namespace} is not a namespace of {PROVIDER}"),
-        hint: Some(format!("write it as {PROVIDER}/ACCOUNT/REGION")),
-    })?;
-    let name = bare_name(name).ok_or_else(|| AdapterError::Invalid {
-        message: format!("function name {name:?} must be 1 to 64 letters, digits, '-' or '_'"),
-        hint: None,
-    })?;
-    Ok(Named {
-        place,
-        name,
-        qualifier: None,
-    })
-}
-
-/// Native settings in Lambda's words. `old` holds the variables that are there already.
-fn input(settings: &Settings, old: &BTreeMap<String, String>) -> FunctionInput<'static> {
-    let changes_environment = !settings.set_environment.is_empty() || !settings.unset_environment.is_empty();
-    let environment = changes_environment.then(|| {
-        let mut variables = old.clone();
-        variables.extend(settings.set_environment.clone());
-        variables.retain(|name, _| !settings.unset_environment.contains(name));
-        EnvironmentInput {
-            variables: Some(variables),
-        }
-    });
-    // Lambda counts whole seconds; a part of one is a second.
-    let secs = |timeout: std::time::Duration| i64::try_from(timeout.as_millis().div_ceil(1000)).unwrap_or(i64::MAX);
-    FunctionInput {
-        runtime: settings.runtime.clone(),
-        handler: settings.handler.clone(),
-        description: settings.description.clone(),
-        memory_size: settings.memory.map(|memory| i64::from(memory.0)),
-        timeout: settings.timeout.map(secs),
-        ephemeral_storage: settings.scratch.map(|scratch| SizeInput {
-            size: Some(i64::from(scratch.0)),
-        }),
-        environment,
-        ..FunctionInput::default()
-    }
-}
 
 impl Aws {
     fn entry(&self, named: &Named) -> Result<Arc<FunctionEntry>, AdapterError> {
@@ -167,12 +96,6 @@ impl Aws {
                 }
             }
         }
-    }
-
-    fn url_of(&self, entry: &FunctionEntry, place: &Place) -> Option<String> {
-        let record: FunctionRecord = read(&entry.function.document).ok()?;
-        let url = record.urls.get(LATEST)?;
-        Some(self.control.address.of(&url.id, &place.region))
     }
 
     async fn create_natively(&self, named: &Named, deploy: &Deploy) -> Result<Arc<FunctionEntry>, AdapterError> {
@@ -243,43 +166,6 @@ impl Aws {
         Ok(())
     }
 
-    fn view(&self, entry: &FunctionEntry, place: &Place) -> FunctionView {
-        let latest = entry.latest();
-        let aliases = entry.aliases.values().map(|alias| AliasView {
-            name: alias.name.to_string(),
-            version: label(entry, alias.route.primary),
-            split: alias
-                .route
-                .secondary
-                .map(|(revision, weight)| (label(entry, revision), weight)),
-        });
-        let mut versions: Vec<VersionView> = shown_revisions(entry)
-            .skip(1)
-            .map(|revision| version_view(entry, revision))
-            .collect();
-        versions.push(version_view(entry, latest));
-        FunctionView {
-            namespace: entry.function.namespace.clone(),
-            name: entry.function.name.to_string(),
-            provider_name: crate::arn::of_function(place, &entry.function.name),
-            contract: latest.spec.contract.clone(),
-            runtime: latest.spec.runtime.clone(),
-            handler: latest.spec.handler.clone(),
-            memory: latest.spec.memory,
-            timeout_ms: u64::try_from(latest.spec.timeout.as_millis()).unwrap_or(u64::MAX),
-            scratch: latest.spec.scratch,
-            environment: latest.spec.environment.clone(),
-            revision: latest.id,
-            digest: latest.artifact.digest,
-            size: latest.artifact.size,
-            modified: modified(latest),
-            url: self.url_of(entry, place),
-            reserved_concurrency: entry.function.reserved_concurrency,
-            versions,
-            aliases: aliases.collect(),
-        }
-    }
-
     fn prepare(&self, call: &NativeCall) -> Result<Prepared, AdapterError> {
         let text = match &call.qualifier {
             Some(qualifier) => format!("{}:{qualifier}", call.name),
@@ -317,34 +203,6 @@ impl Aws {
             .assemble(target, &HeaderMap::new(), LogTail::Bytes(LOG_TAIL));
         prepared.payload = payload;
         Ok(prepared)
-    }
-
-    fn account_view(&self, account: &Account) -> AccountView {
-        let place = Place {
-            account: account.id.clone(),
-            region: self.default.region.clone(),
-        };
-        AccountView {
-            id: account.id.to_string(),
-            key: account.access_key.clone(),
-            namespace: place.namespace(),
-        }
-    }
-}
-
-/// When a revision was last changed, RFC 3339.
-fn modified(revision: &Revision) -> String {
-    let record = read::<RevisionRecord>(&revision.document);
-    crate::control::url_time(record.map_or(revision.created, |record| record.modified))
-}
-
-fn version_view(entry: &FunctionEntry, revision: &Revision) -> VersionView {
-    VersionView {
-        label: revision.label.clone(),
-        revision: revision.id,
-        digest: revision.artifact.digest,
-        created: crate::control::url_time(revision.created),
-        live: entry.function.latest == revision.id,
     }
 }
 
