@@ -161,11 +161,11 @@ mod tests {
 
     #[test]
     fn amounts_are_rounded_only_when_shown() {
-        let third = Price(1).grains(GRAINS / 4);
-        assert_eq!(third.to_string(), "0");
-        assert_eq!((third + third).to_string(), "0.000000000001", "half is rounded up");
-        assert_eq!([third; 4].into_iter().sum::<Amount>(), Price(1).times(1));
-        assert_eq!((third - Price(1).times(1)), Amount::ZERO);
+        let quarter = Price(1).grains(GRAINS / 4);
+        assert_eq!(quarter.to_string(), "0");
+        assert_eq!((quarter + quarter).to_string(), "0.000000000001", "half is rounded up");
+        assert_eq!([quarter; 4].into_iter().sum::<Amount>(), Price(1).times(1));
+        assert_eq!((quarter - Price(1).times(1)), Amount::ZERO);
         let much = "1000000".parse::<Price>().unwrap().times(1 << 32);
         assert_eq!(much.to_string(), "4294967296000000");
     }

@@ -49,8 +49,10 @@ pub(crate) enum BackOff<F> {
     Clear,
     /// The last starts failed.
     Failing {
-        /// How many in a row.
+        /// How many in a row; starts that were under way together count once.
         failures: u32,
+        /// When the last of those was counted.
+        counted_at: Instant,
         /// No start before this moment.
         retry_at: Instant,
         /// The last failure.
@@ -59,15 +61,22 @@ pub(crate) enum BackOff<F> {
 }
 
 impl<F> BackOff<F> {
-    /// After another failure.
-    pub(crate) fn failed(&mut self, last: F, policy: &BackOffPolicy, now: Instant) {
-        let failures = match self {
-            Self::Failing { failures, retry_at, .. } if now < *retry_at + policy.forget => failures.saturating_add(1),
-            Self::Clear | Self::Failing { .. } => 1,
+    /// After another failure, of a start that was asked for at `asked`.
+    pub(crate) fn failed(&mut self, last: F, policy: &BackOffPolicy, asked: Instant, now: Instant) {
+        let (failures, counted_at) = match self {
+            // A burst of calls to a function that does not start is one failure, not a reason to leave it alone.
+            Self::Failing {
+                failures, counted_at, ..
+            } if asked < *counted_at => (*failures, *counted_at),
+            Self::Failing { failures, retry_at, .. } if now < *retry_at + policy.forget => {
+                (failures.saturating_add(1), now)
+            }
+            Self::Clear | Self::Failing { .. } => (1, now),
         };
         *self = Self::Failing {
             failures,
-            retry_at: now + policy.delay(failures),
+            counted_at,
+            retry_at: counted_at + policy.delay(failures),
             last,
         };
     }
@@ -123,14 +132,20 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let mut back_off = BackOff::Clear;
         for (failure, now) in [('a', 0), ('b', 10)] {
-            back_off.failed(failure, &policy, at(now));
+            back_off.failed(failure, &policy, at(now), at(now));
             assert_eq!(back_off.refusal(at(now)), None);
         }
-        back_off.failed('c', &policy, at(20));
+        back_off.failed('b', &policy, at(5), at(15));
+        assert_eq!(
+            back_off.refusal(at(15)),
+            None,
+            "it was under way when the second was counted"
+        );
+        back_off.failed('c', &policy, at(20), at(20));
         assert_eq!(back_off.refusal(at(119)), Some(&'c'));
         assert_eq!(back_off.refusal(at(120)), None);
         assert_eq!(back_off.forgotten_at(&policy), Some(at(60_120)));
-        back_off.failed('d', &policy, at(60_120));
+        back_off.failed('d', &policy, at(60_120), at(60_120));
         assert_eq!(back_off.refusal(at(60_120)), None, "earlier failures were forgotten");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sonagi_model::{ColdPhases, Exit, InstanceId, InvocationId, Mebibytes, Start};
 use sonagi_ports::{Contract, Session};
@@ -9,11 +10,14 @@ use sonagi_ports::{Contract, Session};
 use crate::instance::Instance;
 use crate::pool::Inner;
 
-/// A busy instance. Dropping the lease gives the instance back; [`Lease::condemn`] has it destroyed.
+/// A busy instance. Dropping the lease gives the instance back, unless an invocation has begun and not ended: nobody
+/// knows then what the function is doing, and the instance is destroyed, as [`Lease::condemn`] does at any time.
 pub struct Lease {
     held: Option<Held>,
     start: Start,
     phases: Option<ColdPhases>,
+    /// Whether an invocation has begun and not ended.
+    open: AtomicBool,
 }
 
 struct Held {
@@ -36,6 +40,7 @@ impl Lease {
             held: Some(Held { inner, instance }),
             start: if phases.is_some() { Start::Cold } else { Start::Warm },
             phases,
+            open: AtomicBool::new(false),
         }
     }
 
@@ -92,6 +97,7 @@ impl Lease {
     /// An invocation begins: output from now on belongs to it, after these lines of the platform. With `tail`, its last
     /// so many bytes are kept for [`Lease::end`].
     pub fn begin(&self, invocation: InvocationId, tail: Option<usize>, lines: Vec<String>) {
+        self.open.store(true, Ordering::Relaxed);
         self.instance().output.begin(Some(invocation), tail, lines);
     }
 
@@ -108,6 +114,7 @@ impl Lease {
     /// The invocation is over, with these last lines of the platform. The end of its log, if it was wanted.
     #[must_use]
     pub fn end(&self, lines: Vec<String>) -> Option<Vec<u8>> {
+        self.open.store(false, Ordering::Relaxed);
         self.instance().output.end(lines)
     }
 
@@ -130,6 +137,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
+            if *self.open.get_mut() {
+                return held.inner.condemn(&held.instance);
+            }
             let lease = Self {
                 held: Some(Held {
                     inner: held.inner.clone(),
@@ -137,6 +147,7 @@ impl Drop for Lease {
                 }),
                 start: Start::Warm,
                 phases: None,
+                open: AtomicBool::new(false),
             };
             held.inner.release(lease);
         }

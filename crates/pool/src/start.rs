@@ -75,6 +75,7 @@ struct Start {
     sub: Arc<SubPool>,
     id: InstanceId,
     generation: u64,
+    asked: Instant,
     phases: ColdPhases,
     /// Once its process runs.
     instance: Option<Arc<Instance>>,
@@ -100,6 +101,7 @@ pub(crate) async fn run(inner: Arc<Inner>, plan: StartPlan) {
         sub: plan.sub.clone(),
         id: InstanceId::generate(),
         generation: plan.sub.generation(),
+        asked: plan.asked,
         phases: ColdPhases::default(),
         instance: None,
         inner,
@@ -124,7 +126,7 @@ pub(crate) async fn run(inner: Arc<Inner>, plan: StartPlan) {
 
 impl Start {
     async fn attempt(&mut self, plan: StartPlan) -> Result<Arc<Instance>, Broken> {
-        let permit = self.queue(plan.asked, plan.evicted).await?;
+        let permit = self.queue(plan.evicted).await?;
         let launch = self.plan().await?;
         let generation = self.generation;
         let started = self.inner.sandbox.start(launch).await.map_err(refused_by_sandbox)?;
@@ -143,13 +145,13 @@ impl Start {
     }
 
     /// Waits for a place among those that start, and for the memory of those that were evicted.
-    async fn queue(&mut self, asked: Instant, evicted: Vec<JoinHandle<()>>) -> Result<OwnedSemaphorePermit, Broken> {
+    async fn queue(&mut self, evicted: Vec<JoinHandle<()>>) -> Result<OwnedSemaphorePermit, Broken> {
         for gone in evicted {
             // The task was not aborted; if it panicked, its instance is the sandbox's business.
             drop(gone.await);
         }
         let permit = self.inner.starts.clone().acquire_owned().await;
-        self.phases.queue_us = micros(asked.elapsed());
+        self.phases.queue_us = micros(self.asked.elapsed());
         permit.map_err(|_closed| Broken::CalledOff(AcquireError::Stopping))
     }
 
@@ -277,7 +279,7 @@ impl Start {
         };
         let now = Instant::now();
         let policy = self.inner.options.back_off;
-        let fallout = self.sub.failed(failure, &policy, now);
+        let fallout = self.sub.failed(failure, &policy, self.asked, now);
         let starts = fallout.starts;
         fallout.tell();
         self.remove(End::InitFailed);

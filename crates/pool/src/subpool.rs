@@ -189,20 +189,28 @@ impl SubPool {
         state.back_off = BackOff::Clear;
     }
 
-    /// A start has failed. The oldest waiter is told; others are told too while the revision is left alone, or get
-    /// further starts.
-    pub(crate) fn failed(&self, failure: StartFailure, policy: &BackOffPolicy, now: Instant) -> Fallout {
+    /// A start has failed. The oldest waiter is told. Those for whom no other start is under way get further ones, or
+    /// are told too while the revision is left alone.
+    pub(crate) fn failed(
+        &self,
+        failure: StartFailure,
+        policy: &BackOffPolicy,
+        asked: Instant,
+        now: Instant,
+    ) -> Fallout {
         let mut state = self.state.lock();
         state.starting -= 1;
-        state.back_off.failed(failure.clone(), policy, now);
+        state.back_off.failed(failure.clone(), policy, asked, now);
         let mut told = Vec::new();
         let replay = failure.replayed();
         if let Some(waiter) = state.pop_waiter() {
             told.push((waiter, AcquireError::Failed(failure)));
         }
         if state.back_off.refusal(now).is_some() {
-            let others = state.waiters.drain(..);
-            told.extend(others.map(|waiter| (waiter, AcquireError::Failed(replay.clone()))));
+            for _ in 0..starts_needed(state.waiters.len(), state.starting) {
+                let newest = state.waiters.pop_back();
+                told.extend(newest.map(|waiter| (waiter, AcquireError::Failed(replay.clone()))));
+            }
         }
         let starts = starts_needed(state.waiters.len(), state.starting);
         state.starting += starts;

@@ -211,6 +211,17 @@ async fn a_failure_is_told_once_until_the_revision_is_left_alone_and_then_to_all
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_burst_of_failures_counts_once() {
+    let bed = Bed::new(PoolOptions::default()).await;
+    let revision = bed.revision();
+    bed.contract.script_inits(vec![broken(); 20]);
+    let all = futures((0..20).map(|_| bed.pool.acquire(&revision))).await;
+    assert!(all.iter().all(Result::is_err));
+    let lease = bed.lease(&revision).await;
+    assert_eq!(lease.start(), Start::Cold, "it is not left alone yet");
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_way_to_fail_is_told_apart() {
     let bed = Bed::new(PoolOptions::default()).await;
     bed.contract.set_limits(ContractLimits {

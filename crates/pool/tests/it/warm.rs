@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sonagi_model::{Exit, Mebibytes, Start, ThrottleReason};
+use sonagi_model::{Exit, InvocationId, Mebibytes, Start, ThrottleReason};
 use sonagi_pool::{AcquireError, PoolOptions};
 use sonagi_ports::Sandbox;
 use sonagi_ports::fake::FakeStart;
@@ -85,6 +85,22 @@ async fn an_instance_that_cannot_be_thawed_is_replaced() {
     let lease = bed.lease(&revision).await;
     assert_eq!(lease.start(), Start::Cold);
     bed.until_gone(&instance).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_with_an_open_invocation_is_not_used_again() {
+    let bed = Bed::new(PoolOptions::default()).await;
+    let revision = bed.revision();
+    let lease = bed.lease(&revision).await;
+    let instance = bed.instance(&lease);
+    lease.begin(InvocationId::generate(), None, Vec::new());
+    drop(lease);
+    bed.until_gone(&instance).await;
+    let lease = bed.lease(&revision).await;
+    lease.begin(InvocationId::generate(), None, Vec::new());
+    assert_eq!(lease.end(Vec::new()), None);
+    drop(lease);
+    assert_eq!(bed.lease(&revision).await.start(), Start::Warm);
 }
 
 fn small_node(mebibytes: u32) -> PoolOptions {
