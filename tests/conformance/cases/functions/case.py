@@ -12,7 +12,7 @@ api = kit.client()
 def test_create_answers_the_whole_configuration():
     with kit.Functions() as functions:
         code = kit.python()
-        made = functions.create(code, MemorySize=256, Timeout=7, Description="d", Environment={"Variables": {"A": "1"}})
+        made = functions.create(code, MemorySize=256, Timeout=7, Description="d", Environment={"Variables": {"AA": "1"}})
         kit.equal(made["ResponseMetadata"]["HTTPStatusCode"], 201)
         kit.equal(made["CodeSha256"], base64.b64encode(hashlib.sha256(code).digest()).decode())
         kit.equal(made["CodeSize"], len(code))
@@ -21,7 +21,7 @@ def test_create_answers_the_whole_configuration():
             "MemorySize": 256, "Version": "$LATEST", "TracingConfig": {"Mode": "PassThrough"}, "State": "Active",
             "LastUpdateStatus": "Successful", "PackageType": "Zip", "Architectures": ["x86_64"],
             "EphemeralStorage": {"Size": 512}, "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
-            "Environment": {"Variables": {"A": "1"}},
+            "Environment": {"Variables": {"AA": "1"}},
             "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{made['FunctionName']}"},
         }
         kit.equal({key: made.get(key) for key in expected}, expected)
@@ -108,12 +108,12 @@ def test_update_code_and_revision_lock():
 
 def test_update_configuration():
     with kit.Functions() as functions:
-        source = "import os\ndef handler(e, c): return [os.environ.get('A'), c.memory_limit_in_mb]"
-        made = functions.create(kit.python(source), Environment={"Variables": {"A": "1"}})
+        source = "import os\ndef handler(e, c): return [os.environ.get('AA'), c.memory_limit_in_mb]"
+        made = functions.create(kit.python(source), Environment={"Variables": {"AA": "1"}})
         name = made["FunctionName"]
         kit.equal(kit.payload(api.invoke(FunctionName=name)), ["1", "128"])
         changed = api.update_function_configuration(
-            FunctionName=name, Timeout=9, MemorySize=192, Description="x", Environment={"Variables": {"A": "2"}}
+            FunctionName=name, Timeout=9, MemorySize=192, Description="x", Environment={"Variables": {"AA": "2"}}
         )
         kit.equal((changed["Timeout"], changed["MemorySize"], changed["Description"]), (9, 192, "x"))
         kit.equal(changed["Handler"], "app.handler")
@@ -160,4 +160,4 @@ def test_delete():
 
 def test_buckets_are_refused_clearly():
     with kit.Functions() as functions, kit.refused("InvalidParameterValueException", 400):
-        functions.create(Code={"S3Bucket": "b", "S3Key": "k"})
+        functions.create(Code={"S3Bucket": "bucket", "S3Key": "k"})
