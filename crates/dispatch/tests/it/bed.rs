@@ -24,6 +24,10 @@ pub struct Bed {
 
 impl Bed {
     pub async fn new() -> Self {
+        Self::with(PoolOptions::default()).await
+    }
+
+    pub async fn with(pool_options: PoolOptions) -> Self {
         let sandbox = Arc::new(FakeSandbox::new());
         let contract = Arc::new(FakeContract::new());
         let artifacts = Arc::new(FakeArtifactStore::new());
@@ -37,7 +41,7 @@ impl Bed {
             .expect("it is a zip archive");
         let contracts: Contracts = [contract.clone() as Arc<dyn Contract>].into_iter().collect();
         let pool = Pool::new(
-            PoolOptions::default(),
+            pool_options,
             sandbox.clone(),
             contracts.clone(),
             artifacts,

@@ -4,3 +4,4 @@ mod asynchronous;
 mod bed;
 mod calls;
 mod streams;
+mod stress;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -188,6 +189,7 @@ impl Contract for FakeContract {
             acts: self.acts.clone(),
             calls: Mutex::default(),
             closed: watch::Sender::new(false),
+            open: AtomicU32::new(0),
         });
         self.sessions.lock().push(session.clone());
         session
@@ -225,6 +227,8 @@ pub struct FakeSession {
     acts: Arc<Acts>,
     calls: Mutex<Vec<Call>>,
     closed: watch::Sender<bool>,
+    /// Events that it works on.
+    open: AtomicU32,
 }
 
 impl FakeSession {
@@ -255,6 +259,25 @@ impl FakeSession {
     fn next_act(&self) -> FakeAct {
         let scripted = self.acts.next.lock().pop_front();
         scripted.unwrap_or_else(|| self.acts.otherwise.lock().clone())
+    }
+}
+
+/// One event that a session works on, its future dropped or not.
+struct OpenEvent<'a>(&'a AtomicU32);
+
+impl<'a> OpenEvent<'a> {
+    /// Panics when the session gets more at once than its revision takes.
+    fn new(open: &'a AtomicU32, limit: u32) -> Self {
+        let others = open.fetch_add(1, Ordering::SeqCst);
+        let event = Self(open);
+        assert!(others < limit, "an instance got {} events at once", others + 1);
+        event
+    }
+}
+
+impl Drop for OpenEvent<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -299,6 +322,7 @@ impl Session for FakeSession {
         if self.is_closed() {
             return Err(SessionError::Closed);
         }
+        let _open = OpenEvent::new(&self.open, self.revision.spec.concurrency.get());
         let payload = call.payload.clone();
         self.calls.lock().push(call);
         match self.next_act() {
