@@ -85,16 +85,20 @@ const STRIPES: usize = 64;
 
 /// Counts of what holds an artifact.
 #[derive(Debug, Default)]
-struct Uses(parking_lot::Mutex<std::collections::HashMap<Digest, usize>>);
+struct Uses {
+    held: parking_lot::Mutex<std::collections::HashMap<Digest, usize>>,
+    /// Uploads that no revision took up: removed with the next change.
+    stale: parking_lot::Mutex<Vec<Digest>>,
+}
 
 impl Uses {
     fn hold(&self, digest: Digest) {
-        *self.0.lock().entry(digest).or_default() += 1;
+        *self.held.lock().entry(digest).or_default() += 1;
     }
 
     /// Says whether nobody holds it any more.
     fn let_go(&self, digest: &Digest) -> bool {
-        let mut uses = self.0.lock();
+        let mut uses = self.held.lock();
         let Some(count) = uses.get_mut(digest) else {
             return false;
         };
@@ -107,12 +111,12 @@ impl Uses {
     }
 
     fn held(&self, digest: &Digest) -> bool {
-        self.0.lock().contains_key(digest)
+        self.held.lock().contains_key(digest)
     }
 }
 
-/// A stored artifact that nobody removes while this value lives. If no revision takes it up meanwhile, it stays on disk
-/// until the same bytes are used and given up again.
+/// A stored artifact that nobody removes while this value lives. If no revision takes it up meanwhile, it is removed with
+/// the next upload or change of any function.
 #[derive(Debug)]
 pub struct HeldArtifact {
     artifact: ArtifactRef,
@@ -129,7 +133,9 @@ impl HeldArtifact {
 
 impl Drop for HeldArtifact {
     fn drop(&mut self) {
-        self.uses.let_go(&self.artifact.digest);
+        if self.uses.let_go(&self.artifact.digest) {
+            self.uses.stale.lock().push(self.artifact.digest);
+        }
     }
 }
 
@@ -227,6 +233,7 @@ impl Catalog {
     /// # Errors
     /// [`ArtifactError`], above all for archives that are refused.
     pub async fn store_artifact(&self, archive: Bytes, limits: &ArchiveLimits) -> Result<HeldArtifact, ArtifactError> {
+        self.release(std::iter::empty()).await;
         let _shared = self.gate.read().await;
         let artifact = self.artifacts.put(archive, limits).await?;
         self.uses.hold(artifact.digest);
@@ -370,17 +377,24 @@ impl Catalog {
     /// Gives up revisions' hold on their artifacts and removes those that nobody holds any more.
     async fn release(&self, revisions: impl Iterator<Item = &Arc<Revision>>) {
         for revision in revisions {
-            let digest = revision.artifact.digest;
-            if !self.uses.let_go(&digest) {
-                continue;
+            if self.uses.let_go(&revision.artifact.digest) {
+                self.discard(revision.artifact.digest).await;
             }
-            let _alone = self.gate.write().await;
-            if self.uses.held(&digest) {
-                continue;
-            }
-            if let Err(error) = self.artifacts.remove(&digest).await {
-                tracing::warn!(%digest, %error, "an unused artifact stays");
-            }
+        }
+        let stale = std::mem::take(&mut *self.uses.stale.lock());
+        for digest in stale {
+            self.discard(digest).await;
+        }
+    }
+
+    /// Removes an artifact, unless somebody holds it again.
+    async fn discard(&self, digest: Digest) {
+        let _alone = self.gate.write().await;
+        if self.uses.held(&digest) {
+            return;
+        }
+        if let Err(error) = self.artifacts.remove(&digest).await {
+            tracing::warn!(%digest, %error, "an unused artifact stays");
         }
     }
 }

@@ -252,3 +252,13 @@ async fn documents_are_durable_before_they_are_visible() {
     assert!(!again.remove("a").await.unwrap());
     assert!(store.load().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn an_upload_that_no_revision_took_up_goes_with_the_next_change() {
+    let world = world();
+    let unused = world.catalog.store_artifact(zip(&[("main", b"unused")]), &ArchiveLimits::default()).await.unwrap();
+    let artifact = unused.artifact().clone();
+    drop(unused);
+    world.create("f", "one").await.unwrap();
+    assert!(matches!(world.artifacts.tree(&artifact).await, Err(ArtifactError::Missing(_))));
+}
