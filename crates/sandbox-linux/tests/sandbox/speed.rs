@@ -40,10 +40,10 @@ fn starts_take_milliseconds() {
             let [cell, process, removal] = medians(&node, ready).await;
             println!("    ready {ready}: cell {cell:?}, process {process:?}, removal {removal:?}");
             assert!(
-                cell + process < Duration::from_millis(50),
+                cell + process < Duration::from_millis(250),
                 "a start took {cell:?} and {process:?}"
             );
-            assert!(removal < Duration::from_millis(100), "removing took {removal:?}");
+            assert!(removal < Duration::from_millis(500), "removing took {removal:?}");
         }
     });
 }
