@@ -352,7 +352,8 @@ impl Catalog {
         match old {
             Some(old) if old.function.latest == entry.function.latest => {}
             old => {
-                self.retired.live(old.as_ref().map(|old| &**old.latest()), Some(entry.latest()));
+                self.retired
+                    .live(old.as_ref().map(|old| &**old.latest()), Some(entry.latest()));
                 if let Some(old) = old {
                     self.retired.retired(old.function.latest);
                 }

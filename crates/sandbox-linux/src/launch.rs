@@ -135,6 +135,9 @@ pub fn launch(options: &Options) -> Result<Spawner, LaunchError> {
     }
     let mut lock = take_lock(&folder.join("server.lock"))?;
     let hash = fnv(state_dir.as_os_str().as_encoded_bytes());
+    // For people and tools that look for what belongs to this node.
+    let name = folder.join("group");
+    std::fs::write(&name, format!("sonagi-{hash:016x}\n")).map_err(at("write", &name))?;
     let (socket, process) = start_process().map_err(|error| LaunchError::Spawner(error.to_string()))?;
     let (swept, groups) = configure(&socket, folder.clone(), format!("{hash:016x}"))?;
     let uids = choose_uids(options, hash, &mut lock).map_err(|error| match error {

@@ -31,7 +31,7 @@ fn kind(revision: &Revision) -> Kind {
 
 /// Cells for each of `kinds` runtimes out of `cells` in all.
 fn share(cells: usize, kinds: usize) -> usize {
-    if kinds == 0 { 0 } else { (cells / kinds).max(1) }
+    cells.checked_div(kinds).map_or(0, |each| each.max(1))
 }
 
 impl Ahead {
@@ -40,7 +40,12 @@ impl Ahead {
         let mut uses = self.uses.lock();
         let before = uses.len();
         if let Some(new) = new {
-            uses.entry(kind(new)).or_insert_with(|| Use { functions: 0, spec: new.spec.clone() }).functions += 1;
+            uses.entry(kind(new))
+                .or_insert_with(|| Use {
+                    functions: 0,
+                    spec: new.spec.clone(),
+                })
+                .functions += 1;
         }
         let added = uses.len() != before;
         let mut gone = false;
@@ -63,12 +68,18 @@ impl Ahead {
         let mut told: Vec<Vec<Mount>> = Vec::new();
         loop {
             self.changed.notified().await;
-            let kinds: Vec<(Kind, RevisionSpec)> =
-                self.uses.lock().iter().map(|(kind, found)| (kind.clone(), found.spec.clone())).collect();
+            let kinds: Vec<(Kind, RevisionSpec)> = self
+                .uses
+                .lock()
+                .iter()
+                .map(|(kind, found)| (kind.clone(), found.spec.clone()))
+                .collect();
             let contracts = contracts.clone();
             // Making an interpreter ready for the first time copies files.
             let mounts = tokio::task::spawn_blocking(move || {
-                let mounts = kinds.iter().filter_map(|((contract, _), spec)| contracts.get(contract)?.mounts(spec));
+                let mounts = kinds
+                    .iter()
+                    .filter_map(|((contract, _), spec)| contracts.get(contract)?.mounts(spec));
                 mounts.collect::<Vec<_>>()
             });
             let Ok(mounts) = mounts.await else { continue };
@@ -98,7 +109,14 @@ mod tests {
     #[test]
     fn runtimes_count_while_something_live_uses_them() {
         let ahead = Ahead::default();
-        let kinds = || ahead.uses.lock().keys().map(|(_, runtime)| runtime.clone()).collect::<Vec<_>>();
+        let kinds = || {
+            ahead
+                .uses
+                .lock()
+                .keys()
+                .map(|(_, runtime)| runtime.clone())
+                .collect::<Vec<_>>()
+        };
         let (a, b) = (revision("a"), revision("b"));
         ahead.live(None, Some(&a));
         ahead.live(None, Some(&a));

@@ -1,5 +1,6 @@
 //! Wires ports to adapters: the one place where the parts meet.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use sonagi_aws::{Aws, AwsContract, AwsDeps, CONTRACT, Engine, LambdaTargets, Tem
 use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, RetryPolicy, Targets};
 use sonagi_pool::{Contracts, Pool, PoolOptions};
-use sonagi_ports::{Adapter, Clock, Contract, Entropy, Interpreters, Sandbox, SystemClock, SystemEntropy};
+use sonagi_ports::{Adapter, Clock, Contract, Entropy, Interpreters, Sandbox, SystemClock, SystemEntropy, UsageRow};
 use sonagi_sandbox_linux::LinuxSandbox;
 use sonagi_sandbox_linux::interpreter::{HostInterpreters, Search};
 use sonagi_store::{StateDir, Stores};
@@ -280,7 +281,35 @@ fn bearer_token(state: &StateDir, entropy: &dyn Entropy) -> Result<String, Error
     Ok(token)
 }
 
-fn price(rows: &[sonagi_ports::UsageRow]) -> Priced {
-    let _ = rows;
-    Priced::default()
+/// Prices rows at their provider's list price; the provider is the first part of the namespace.
+fn price(rows: &[UsageRow]) -> Priced {
+    let mut totals: BTreeMap<&str, sonagi_meter::Amount> = BTreeMap::new();
+    let amount = |currency: &str, value: sonagi_meter::Amount| sonagi_api::Amount {
+        currency: currency.to_owned(),
+        value: value.to_string(),
+    };
+    let priced = rows.iter().map(|row| {
+        let tariff = match row.namespace.as_str().split('/').next() {
+            Some("aws") => sonagi_aws::tariff(),
+            _ => return None,
+        };
+        let usage = sonagi_meter::Usage {
+            attempts: row.attempts,
+            billed_ms: row.billed_ms,
+            memory: row.memory,
+            scratch: row.scratch,
+        };
+        let total = sonagi_meter::price(&[usage], tariff).first()?.total();
+        let sum = totals.entry(&tariff.currency).or_insert(sonagi_meter::Amount::ZERO);
+        *sum = *sum + total;
+        Some(amount(&tariff.currency, total))
+    });
+    let rows = priced.collect();
+    Priced {
+        rows,
+        totals: totals
+            .into_iter()
+            .map(|(currency, value)| amount(currency, value))
+            .collect(),
+    }
 }

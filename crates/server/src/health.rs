@@ -103,6 +103,7 @@ impl Health {
 }
 
 /// Name, kind, meaning and value of each metric.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn numbers(pool: &PoolSnapshot) -> [(&'static str, &'static str, &'static str, u64); 14] {
     let sum = |of: fn(&RevisionSnapshot) -> usize| pool.revisions.iter().map(of).sum::<usize>() as u64;
     let counts = &pool.counts;

@@ -21,6 +21,7 @@ mod records;
 pub mod runtime;
 mod services;
 mod targets;
+mod tariff;
 mod url;
 
 pub use assembly::{Aws, AwsDeps, AwsOptions};
@@ -32,3 +33,4 @@ pub use invoke::{Engine, Runner};
 pub use limits::LambdaLimits;
 pub use runtime::{AwsContract, CONTRACT, InstanceFront, RuntimeOptions};
 pub use targets::LambdaTargets;
+pub use tariff::tariff;

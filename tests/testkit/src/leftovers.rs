@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Where the kernel's control groups are mounted.
@@ -14,7 +13,7 @@ const DEPTH: usize = 6;
 /// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leftovers {
-    /// Processes that run under one of the platform's user ids, or as a child of a platform that is gone.
+    /// Processes in one of its control groups.
     pub processes: Vec<u32>,
     /// Control groups that carry the platform's node name.
     pub groups: Vec<PathBuf>,
@@ -23,11 +22,11 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Looks for what belongs to the uids, to groups with this text in their name, and to this state directory.
+    /// Looks for what belongs to groups with this text in their name, and to this state directory.
     #[must_use]
-    pub fn find(uids: &Range<u32>, group: &str, data: &Path) -> Self {
+    pub fn find(group: &str, data: &Path) -> Self {
         Self {
-            processes: processes(uids),
+            processes: processes(group),
             groups: groups(group),
             mounts: mounts(data),
         }
@@ -40,24 +39,16 @@ impl Leftovers {
     }
 }
 
-fn processes(uids: &Range<u32>) -> Vec<u32> {
+fn processes(group: &str) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    ids.filter(|id| real_uids(*id).iter().any(|uid| uids.contains(uid)))
-        .collect()
+    ids.filter(|id| is_in(*id, group)).collect()
 }
 
-/// The four user ids of a process; none for one that is gone or a zombie that somebody is about to reap.
-fn real_uids(id: u32) -> Vec<u32> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    if status.lines().any(|line| line.starts_with("State:\tZ")) {
-        return Vec::new();
-    }
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Uid:"))
-        .unwrap_or_default();
-    line.split_whitespace().filter_map(|uid| uid.parse().ok()).collect()
+/// Whether a process is in such a group; one that is gone, or a zombie that somebody is about to reap, is in none.
+fn is_in(id: u32, group: &str) -> bool {
+    let read = |name: &str| fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default();
+    read("cgroup").contains(group) && !read("status").lines().any(|line| line.starts_with("State:\tZ"))
 }
 
 fn groups(name: &str) -> Vec<PathBuf> {
@@ -96,18 +87,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_of_the_range_is_found_and_others_are_not() {
-        use std::os::unix::process::CommandExt;
-        let uid = 1_499_999_999;
-        let mut child = std::process::Command::new("/bin/sleep")
-            .arg("60")
-            .uid(uid)
-            .spawn()
-            .expect("run as root");
-        assert_eq!(processes(&(uid..uid + 1)), [child.id()]);
-        assert!(processes(&(uid - 1..uid)).is_empty());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(processes(&(uid..uid + 1)).is_empty());
+    fn a_process_is_found_by_its_group() {
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let group = own
+            .lines()
+            .next()
+            .and_then(|line| line.rsplit(':').next())
+            .expect("every process is in a group");
+        assert!(processes(group).contains(&std::process::id()));
+        assert!(processes("no-group-has-this-name").is_empty());
+        assert!(Leftovers::find("no-group-has-this-name", Path::new("/no/such/folder")).is_empty());
     }
 }

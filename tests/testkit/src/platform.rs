@@ -1,11 +1,9 @@
 //! A real platform: the binary, on a temporary state directory and a port that the kernel chose.
 
 use std::fs;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,15 +15,6 @@ use crate::{Http, Leftovers, checkout, until};
 
 /// How long a start, a stop or a change of state may take here. Generous: the tests share two cores with a compiler.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Host uids that one platform of a test has.
-const UIDS: u32 = 1000;
-
-/// First uid of all platforms of all tests.
-const FIRST_UID: u32 = 1_500_000_000;
-
-/// How many ranges of uids there are for platforms.
-const RANGES: u32 = 500_000;
 
 /// What to start a platform with.
 #[derive(Debug, Default)]
@@ -70,12 +59,10 @@ impl Setup {
     pub async fn start(self) -> Platform {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = self.data.unwrap_or_else(|| folder.path().join("data"));
-        let base = uid_base();
         let mut platform = Platform {
             log: folder.path().join("log"),
             arguments: self.arguments,
             environment: self.environment,
-            uids: base..base + UIDS,
             endpoint: String::new(),
             child: None,
             _folder: folder,
@@ -84,13 +71,6 @@ impl Setup {
         platform.start().await;
         platform
     }
-}
-
-fn uid_base() -> u32 {
-    static STARTED: AtomicU32 = AtomicU32::new(0);
-    // Tests run in many processes at once. Process ids differ between them; a few platforms per process follow.
-    let nth = STARTED.fetch_add(1, Ordering::Relaxed);
-    FIRST_UID + (std::process::id().wrapping_mul(8).wrapping_add(nth) % RANGES) * UIDS
 }
 
 /// The binary under test: the one that `SONAGI_BIN` names, or else this checkout's debug build, made now.
@@ -124,7 +104,6 @@ pub struct Platform {
     log: PathBuf,
     arguments: Vec<String>,
     environment: Environment,
-    uids: Range<u32>,
     endpoint: String,
     child: Option<Child>,
     _folder: TempDir,
@@ -183,12 +162,6 @@ impl Platform {
             .arg("--data")
             .arg(&self.data)
             .args(["--listen", "127.0.0.1:0"]);
-        command.args([
-            "--uid-base",
-            &self.uids.start.to_string(),
-            "--uid-count",
-            &UIDS.to_string(),
-        ]);
         for major in ["20", "22", "24"] {
             let folder = checkout(".cache/node").join(major);
             if folder.exists() {
@@ -270,12 +243,6 @@ impl Platform {
         &self.data
     }
 
-    /// The uids that its instances may have.
-    #[must_use]
-    pub fn uids(&self) -> Range<u32> {
-        self.uids.clone()
-    }
-
     /// What it has logged so far, over all its lives.
     #[must_use]
     pub fn log(&self) -> String {
@@ -346,9 +313,10 @@ impl Platform {
     /// What of it is on the host: instances and prepared cells while it runs, nothing once it has stopped.
     #[must_use]
     pub fn leftovers(&self) -> Leftovers {
-        let node = fs::read_to_string(self.data.join("node")).unwrap_or_default();
-        let group = format!("sonagi-{}", node.trim());
-        Leftovers::find(&self.uids, &group, &self.data)
+        let group = fs::read_to_string(self.data.join("sandbox/group")).expect("the platform names its control groups");
+        let group = group.trim();
+        assert!(group.len() > "sonagi-".len(), "{group:?} is no name of a control group");
+        Leftovers::find(group, &self.data)
     }
 
     /// Its command line.
@@ -507,8 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn platforms_of_one_process_have_different_uids() {
-        assert!(uid_base().abs_diff(uid_base()) >= UIDS);
+    fn the_tail_is_the_last_lines() {
         assert_eq!(tail("a\nb\nc\n", 2), "b\nc\n");
     }
 }

@@ -256,9 +256,16 @@ async fn documents_are_durable_before_they_are_visible() {
 #[tokio::test]
 async fn an_upload_that_no_revision_took_up_goes_with_the_next_change() {
     let world = world();
-    let unused = world.catalog.store_artifact(zip(&[("main", b"unused")]), &ArchiveLimits::default()).await.unwrap();
+    let unused = world
+        .catalog
+        .store_artifact(zip(&[("main", b"unused")]), &ArchiveLimits::default())
+        .await
+        .unwrap();
     let artifact = unused.artifact().clone();
     drop(unused);
     world.create("f", "one").await.unwrap();
-    assert!(matches!(world.artifacts.tree(&artifact).await, Err(ArtifactError::Missing(_))));
+    assert!(matches!(
+        world.artifacts.tree(&artifact).await,
+        Err(ArtifactError::Missing(_))
+    ));
 }

@@ -68,7 +68,9 @@ impl From<AdapterError> for Refusal {
                 message,
                 hint,
             }),
-            AdapterError::Missing(message) => Self::missing(message).hint("`sonagi ls` lists what exists"),
+            AdapterError::Missing(message) => {
+                Self::missing(message).hint("`sonagi ls` lists functions, `sonagi show NAME` versions and aliases")
+            }
             AdapterError::Conflict(message) => Self::new(ErrorCode::Conflict, message),
             AdapterError::Throttled(message) => Self::new(ErrorCode::Throttled, message).hint("try again shortly"),
             AdapterError::Platform(message) => {

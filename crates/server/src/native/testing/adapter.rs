@@ -79,6 +79,20 @@ fn apply(spec: &mut RevisionSpec, settings: Settings) {
     }
 }
 
+/// What a new function has until its settings say otherwise.
+fn first_spec() -> RevisionSpec {
+    RevisionSpec {
+        contract: "test".to_owned(),
+        runtime: "test1".to_owned(),
+        handler: "main".to_owned(),
+        memory: Mebibytes(128),
+        timeout: Duration::from_secs(3),
+        scratch: Mebibytes(512),
+        environment: Default::default(),
+        concurrency: NonZeroU32::MIN,
+    }
+}
+
 impl TestAdapter {
     /// With one account, `one`.
     ///
@@ -246,19 +260,9 @@ impl Adapter for TestAdapter {
             Some(UrlAccess::None) => None,
         };
         let old = self.catalog.find(&deploy.namespace, &name);
-        let mut spec = old.as_ref().map_or_else(
-            || RevisionSpec {
-                contract: "test".to_owned(),
-                runtime: "test1".to_owned(),
-                handler: "main".to_owned(),
-                memory: Mebibytes(128),
-                timeout: Duration::from_secs(3),
-                scratch: Mebibytes(512),
-                environment: Default::default(),
-                concurrency: NonZeroU32::MIN,
-            },
-            |entry| entry.latest().spec.clone(),
-        );
+        let mut spec = old
+            .as_ref()
+            .map_or_else(first_spec, |entry| entry.latest().spec.clone());
         apply(&mut spec, deploy.settings);
         let document = Document(serde_json::json!({ "url": url }));
         let revision = NewRevision {
