@@ -283,6 +283,7 @@ fn bearer_token(state: &StateDir, entropy: &dyn Entropy) -> Result<String, Error
 
 /// Prices rows at their provider's list price; the provider is the first part of the namespace.
 fn price(rows: &[UsageRow]) -> Priced {
+    let aws = sonagi_aws::tariff();
     let mut totals: BTreeMap<&str, sonagi_meter::Amount> = BTreeMap::new();
     let amount = |currency: &str, value: sonagi_meter::Amount| sonagi_api::Amount {
         currency: currency.to_owned(),
@@ -290,7 +291,7 @@ fn price(rows: &[UsageRow]) -> Priced {
     };
     let priced = rows.iter().map(|row| {
         let tariff = match row.namespace.as_str().split('/').next() {
-            Some("aws") => sonagi_aws::tariff(),
+            Some("aws") => &aws,
             _ => return None,
         };
         let usage = sonagi_meter::Usage {
@@ -300,7 +301,7 @@ fn price(rows: &[UsageRow]) -> Priced {
             scratch: row.scratch,
         };
         let total = sonagi_meter::price(&[usage], tariff).first()?.total();
-        let sum = totals.entry(&tariff.currency).or_insert(sonagi_meter::Amount::ZERO);
+        let sum = totals.entry(tariff.currency.as_str()).or_insert(sonagi_meter::Amount::ZERO);
         *sum = *sum + total;
         Some(amount(&tariff.currency, total))
     });
