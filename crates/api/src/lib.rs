@@ -33,7 +33,7 @@
 //! | `GET /doctor` | | → [`Doctor`] |
 //!
 //! Moments (`since`, `until`) are RFC 3339, a date (`2026-11-01`, midnight UTC), or an age (`90s`, `15m`, `24h`, `7d`).
-//! Names in paths are percent-encoded. Unknown query parameters and unknown fields are refused, so a typing error is
+//! In a followed log an empty line now and then shows that both sides live. Names in paths are percent-encoded. Unknown query parameters and unknown fields are refused, so a typing error is
 //! never taken for a default. Fields may be added to answers within version 1; clients ignore those they do not know.
 
 mod account;

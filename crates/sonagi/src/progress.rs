@@ -35,6 +35,17 @@ impl Progress {
     }
 }
 
+/// Waits for something, with a sign of life if it takes more than a second.
+pub async fn watch<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+    }
+    let _progress = Progress::start(what);
+    work.await
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();

@@ -55,6 +55,7 @@ async fn nothing_is_answered_without_the_token() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 async fn every_refusal_is_an_error_document() {
     let mut router = router(small(&TestAdapter::new()));
     let good = api::header::encode(&api::DeployRequest {

@@ -106,10 +106,34 @@ pub struct Job<'a> {
     pub dialect: Dialect,
     /// What it needs.
     pub dependencies: &'a Dependencies,
-    /// The interpreter that will run it, if one does.
-    pub interpreter: Option<&'a Interpreter>,
+    /// Interpreters that may run it, best first.
+    pub interpreters: Vec<&'a Interpreter>,
     /// Whether an earlier result may be used.
     pub reuse: Reuse,
+}
+
+impl Job<'_> {
+    /// The first interpreter that this user can reach (one in a home folder may be there for its owner only).
+    fn interpreter(&self, what: &'static str) -> Result<&Interpreter, BuildError> {
+        let reachable = self
+            .interpreters
+            .iter()
+            .find(|found| Path::new(&found.program).is_file());
+        reachable.copied().ok_or_else(|| {
+            let known: Vec<&str> = self.interpreters.iter().map(|found| found.program.as_str()).collect();
+            BuildError::Missing {
+                what: format!("{what} that this user can run"),
+                hint: if known.is_empty() {
+                    "install it on the platform's host; `sonagi doctor` lists what it has".to_owned()
+                } else {
+                    format!(
+                        "the platform knows {}: run this command as a user who may reach it",
+                        known.join(", ")
+                    )
+                },
+            }
+        })
+    }
 }
 
 /// Whether an earlier result may be used.

@@ -14,10 +14,7 @@ const INPUT: &[&str] = &["package.json", "package-lock.json", "npm-shrinkwrap.js
 
 /// Installs, or takes an earlier result.
 pub async fn install(job: &Job<'_>, locked: bool, cache: &Cache) -> Result<Folder, BuildError> {
-    let interpreter = job.interpreter.ok_or_else(|| BuildError::Missing {
-        what: "a Node.js for package.json".to_owned(),
-        hint: "install Node.js on the platform's host; `sonagi doctor` lists what it has".to_owned(),
-    })?;
+    let interpreter = job.interpreter("a Node.js")?;
     let key = Key::new("npm 1")
         .part(std::env::consts::ARCH.as_bytes())
         .part(interpreter.version.as_bytes());
@@ -72,7 +69,10 @@ pub async fn install(job: &Job<'_>, locked: bool, cache: &Cache) -> Result<Folde
 
 /// The installed packages, as they lie in the archive.
 fn below_modules(tree: &Path) -> Result<Folder, BuildError> {
-    Ok(Folder::open_built(tree)?.below("node_modules"))
+    let mut built = Folder::open_built(tree)?;
+    // npm's own note of where packages came from: it differs between machines, and nothing reads it at run time.
+    built.remove(|path| path == ".package-lock.json");
+    Ok(built.below("node_modules"))
 }
 
 /// npm's program: the one beside this Node.js, or the one on the search path.

@@ -11,10 +11,7 @@ use crate::project::files::{Entry, Files as _, Folder};
 
 /// Installs, or takes an earlier result.
 pub async fn install(job: &Job<'_>, cache: &Cache) -> Result<Folder, BuildError> {
-    let interpreter = job.interpreter.ok_or_else(|| BuildError::Missing {
-        what: "a Python interpreter for requirements.txt".to_owned(),
-        hint: "install Python 3 on the platform's host; `sonagi doctor` lists what it has".to_owned(),
-    })?;
+    let interpreter = job.interpreter("a Python interpreter")?;
     let source = Folder::open(job.root, &["node_modules", "target"])?;
     let digest = key(job.root, &source, &interpreter.version);
     if job.reuse == Reuse::Same

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::context::Global;
 use crate::failure::Result;
+use crate::progress::watch;
 use crate::project::manifest::Manifest;
 use crate::project::source::{Install, Options, Source};
 use crate::project::{Project, Wish};
@@ -190,7 +191,7 @@ impl Deploy {
 
 async fn send(client: &Client, request: &DeployRequest, archive: Vec<u8>) -> Result<(Deployed, f64)> {
     let begun = Instant::now();
-    let deployed = client.deploy(request, archive.into()).await?;
+    let deployed = watch("sending the archive", client.deploy(request, archive.into())).await?;
     Ok((deployed, begun.elapsed().as_secs_f64() * 1000.0))
 }
 

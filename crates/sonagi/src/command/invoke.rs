@@ -11,6 +11,7 @@ use crate::context::{Format, Global};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output;
+use crate::progress::watch;
 
 /// The largest event that is read from a file or from standard input, bytes: the platform's own limit.
 const EVENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -72,9 +73,8 @@ impl Invoke {
             output::next(&format!("sonagi runs {}", accepted.invocation));
             return Ok(());
         }
-        let invoked = client
-            .invoke(&scope, &self.function, self.qualifier.as_deref(), event)
-            .await?;
+        let call = client.invoke(&scope, &self.function, self.qualifier.as_deref(), event);
+        let invoked = watch("waiting for the answer", call).await?;
         print(&invoked, global.format())?;
         if self.tail {
             output::note(String::from_utf8_lossy(&invoked.log_tail).trim_end());

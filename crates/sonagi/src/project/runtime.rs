@@ -11,7 +11,7 @@ impl Project {
             Runtime::Named(name) => Ok(name.clone()),
             Runtime::Newest { language, version } => {
                 let wanted = version.as_deref().map(|version| significant(*language, version));
-                let found = find(interpreters, *language, wanted.as_deref().unwrap_or(""));
+                let found = matching(interpreters, *language, wanted.as_deref().unwrap_or("")).next();
                 found.map(|found| self.dialect.runtime(*language, &found.version)).ok_or_else(|| {
                     let has: Vec<String> =
                         interpreters.iter().map(|found| format!("{} {}", found.language, found.version)).collect();
@@ -28,17 +28,17 @@ impl Project {
         }
     }
 
-    /// The interpreter that will run it under this runtime, or, for a program that is its own runtime, the best one of the
+    /// The interpreters that may run it under this runtime, best first; for a program that is its own runtime, those of the
     /// language that its dependencies are for.
-    pub fn interpreter<'a>(
+    pub fn interpreters<'a>(
         &self,
         runtime: &str,
         dependencies: Language,
-        interpreters: &'a [Interpreter],
-    ) -> Option<&'a Interpreter> {
+        all: &'a [Interpreter],
+    ) -> Vec<&'a Interpreter> {
         match self.dialect.language(runtime) {
-            Some((language, version)) => find(interpreters, language, &version),
-            None => find(interpreters, dependencies, ""),
+            Some((language, version)) => matching(all, language, &version).collect(),
+            None => matching(all, dependencies, "").collect(),
         }
     }
 }
@@ -52,9 +52,9 @@ fn significant(language: Language, version: &str) -> String {
     version.split('.').take(parts).collect::<Vec<_>>().join(".")
 }
 
-/// The best interpreter whose version begins with `version`, part by part.
-fn find<'a>(interpreters: &'a [Interpreter], language: Language, version: &str) -> Option<&'a Interpreter> {
-    interpreters.iter().find(|found| {
+/// Interpreters whose version begins with `version`, part by part, best first.
+fn matching<'a>(all: &'a [Interpreter], language: Language, version: &str) -> impl Iterator<Item = &'a Interpreter> {
+    all.iter().filter(move |found| {
         let mut parts = found.version.split('.');
         let begins = version.is_empty() || version.split('.').all(|part| parts.next() == Some(part));
         found.language == language.name() && begins
@@ -104,15 +104,14 @@ mod tests {
             assert_eq!(found.ok().as_deref(), expected, "{language:?} {version:?}");
         }
         let asking = project(Language::Node, None);
-        let program = |runtime, language| {
-            asking
-                .interpreter(runtime, language, &interpreters)
-                .map(|found| found.version.as_str())
+        let programs = |runtime, language| -> Vec<&str> {
+            let found = asking.interpreters(runtime, language, &interpreters);
+            found.iter().map(|found| found.version.as_str()).collect()
         };
-        assert_eq!(program("python3.11", Language::Python), Some("3.11.7"));
-        assert_eq!(program("nodejs20.x", Language::Node), Some("20.20.2"));
-        assert_eq!(program("provided.al2023", Language::Python), Some("3.12.1"));
-        assert_eq!(program("python3.9", Language::Python), None);
+        assert_eq!(programs("python3.11", Language::Python), ["3.11.7"]);
+        assert_eq!(programs("nodejs20.x", Language::Node), ["20.20.2"]);
+        assert_eq!(programs("provided.al2023", Language::Python), ["3.12.1", "3.11.7"]);
+        assert!(programs("python3.9", Language::Python).is_empty());
         assert!(asking.runtime_name(&[]).unwrap_err().hint.contains("no interpreter"));
     }
 }

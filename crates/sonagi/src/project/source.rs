@@ -206,7 +206,7 @@ async fn complete(root: &Path, mut folder: Folder, project: &Project, options: &
         root,
         dialect: project.dialect,
         dependencies: &project.dependencies,
-        interpreter: project.interpreter(options.runtime, language, options.interpreters),
+        interpreters: project.interpreters(options.runtime, language, options.interpreters),
         reuse,
     };
     let built = build(&job, &cache).await?;

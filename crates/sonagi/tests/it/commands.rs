@@ -76,7 +76,7 @@ async fn a_new_project_is_deployed_called_and_removed() {
     let gone = stage.run(&["show", "hello"]).await.failed(3);
     assert_eq!(
         gone,
-        "error: function hello does not exist in test/one/here\nhint: `sonagi ls` lists what exists\n"
+        "error: function hello does not exist in test/one/here\nhint: `sonagi ls` lists functions, `sonagi show NAME` versions and aliases\n"
     );
 }
 
