@@ -311,12 +311,16 @@ impl Platform {
     }
 
     /// What of it is on the host: instances and prepared cells while it runs, nothing once it has stopped.
+    ///
+    /// # Panics
+    /// It was never started: then nobody knows how its groups are named.
     #[must_use]
     pub fn leftovers(&self) -> Leftovers {
-        let group = fs::read_to_string(self.data.join("sandbox/group")).expect("the platform names its control groups");
-        let group = group.trim();
-        assert!(group.len() > "sonagi-".len(), "{group:?} is no name of a control group");
-        Leftovers::find(group, &self.data)
+        let name =
+            fs::read_to_string(self.data.join("sandbox/group")).expect("the platform writes how its groups are named");
+        let name = name.trim();
+        assert!(name.len() > "sonagi-".len(), "{name:?} is no name of a group");
+        Leftovers::find(name, &self.data)
     }
 
     /// Its command line.

@@ -63,6 +63,11 @@ const MEANT: &[(&str, &str, &str)] = &[
         "what must be hidden from a sandbox",
     ),
     (
+        "crates/sonagi/src/build/",
+        concat!("/ho", "me/"),
+        "the home of a build, and homes in tables of tests",
+    ),
+    (
         "crates/sandbox-linux/",
         concat!("/ho", "me/"),
         "what must be hidden from a sandbox",

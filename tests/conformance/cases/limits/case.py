@@ -55,7 +55,8 @@ def test_a_bomb_is_refused():
 
 
 def test_environment():
-    refuses(*INVALID, "exceeded the 4KB limit", Environment={"Variables": {"A": "x" * 5000}})
+    refuses(*INVALID, "exceeded the 4KB limit", Environment={"Variables": {"AA": "x" * 5000}})
+    refuses("ValidationException", 400, Environment={"Variables": {"A": "too short a name"}})
     refuses(*INVALID, "AWS_REGION", Environment={"Variables": {"AWS_REGION": "x"}})
 
 

@@ -8,7 +8,6 @@ api = kit.client()
 FORMS = {
     "async, ES module": ("index.mjs", "export const handler = async (event) => ({ got: event });"),
     "promise, ES module": ("index.mjs", "export const handler = (event) => Promise.resolve({ got: event });"),
-    "sync, ES module": ("index.mjs", "export const handler = (event) => ({ got: event });"),
     "async, CommonJS": ("index.js", "exports.handler = async (event) => ({ got: event });"),
     "callback, CommonJS": ("index.js", "exports.handler = (event, context, callback) => setTimeout(() => callback(null, { got: event }), 5);"),
     "async, cjs": ("index.cjs", "exports.handler = async (event) => ({ got: event });"),
@@ -26,6 +25,13 @@ def test_forms():
             answer = api.invoke(FunctionName=create(functions, file, source), Payload=b'{"a":[1]}', LogType="Tail")
             assert "FunctionError" not in answer, (form, kit.payload(answer), kit.tail(answer))
             kit.equal((form, kit.payload(answer)), (form, {"got": {"a": [1]}}))
+
+
+def test_a_value_returned_by_a_sync_handler_is_ignored():
+    # As the service does: only a promise or the callback answers.
+    with kit.Functions() as functions:
+        name = create(functions, "index.mjs", "export const handler = (event) => ({ got: event });")
+        kit.equal(kit.payload(api.invoke(FunctionName=name)), None)
 
 
 def test_context_and_environment():

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_brings_everything_back() {
     let mut platform = Platform::up().await;
-    deploy(&platform, &python("kept", "'here'"), &["--env", "A=1"]).await;
+    deploy(&platform, &python("kept", "'here'"), &["--env", "AA=1"]).await;
     call(&platform, "kept", &json!({})).await;
     let before = platform.cli().json(&["show", "kept"]).await;
     let usage = platform.native("GET", "/usage", "").await["rows"].clone();

@@ -156,10 +156,10 @@ async fn runs_and_usage_count_every_attempt_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn variables_are_set_and_removed() {
     let platform = Platform::up().await;
-    let project = python("varied", "[os.environ.get('A'), os.environ.get('B')]");
-    deploy(&platform, &project, &["--env", "A=1"]).await;
+    let project = python("varied", "[os.environ.get('AA'), os.environ.get('BB')]");
+    deploy(&platform, &project, &["--env", "AA=1"]).await;
     assert_eq!(call(&platform, "varied", &json!({})).await, json!(["1", null]));
-    deploy(&platform, &project, &["--env", "B=x=y"]).await;
+    deploy(&platform, &project, &["--env", "BB=x=y"]).await;
     assert_eq!(call(&platform, "varied", &json!({})).await, json!(["1", "x=y"]));
 }
 
