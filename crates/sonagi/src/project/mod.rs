@@ -2,7 +2,9 @@
 //! point is, what it depends on. All decisions are pure, over a view of the files; reading disks and archives, and
 //! packing, are modules of their own.
 
+mod dialect;
 pub mod files;
+mod languages;
 pub mod manifest;
 pub mod name;
 pub mod pack;
@@ -15,5 +17,6 @@ pub mod source;
 #[cfg(test)]
 mod tests;
 
-pub use recognize::{Code, Dependencies, Dialect, Language, Project, Unrecognized, Wish, recognize};
+pub use dialect::{Dialect, Language};
+pub use recognize::{Code, Dependencies, Project, Unrecognized, Wish, recognize};
 pub use rust::is_workspace as is_cargo_workspace;

@@ -2,7 +2,8 @@
 
 use sonagi_api::Interpreter;
 
-use super::recognize::{Language, Project, Runtime, Unrecognized};
+use super::dialect::Language;
+use super::recognize::{Project, Runtime, Unrecognized};
 
 impl Project {
     /// The runtime's name, in the provider's words. `interpreters` are those of the platform, best first.
@@ -81,7 +82,7 @@ mod tests {
         })
         .into();
         let project = |language, version: Option<&str>| Project {
-            dialect: super::super::recognize::DIALECTS[0],
+            dialect: super::super::dialect::DIALECTS[0],
             because: String::new(),
             runtime: Runtime::Newest {
                 language,
