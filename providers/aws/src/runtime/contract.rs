@@ -134,7 +134,9 @@ impl AwsContract {
     }
 
     fn mounts_with(&self, interpreter: Option<&Interpreter>) -> Vec<Mount> {
-        let mut mounts = interpreter.map(|interpreter| interpreter.mounts.clone()).unwrap_or_default();
+        let mut mounts = interpreter
+            .map(|interpreter| interpreter.mounts.clone())
+            .unwrap_or_default();
         // An interpreter's mounts may include the base system already, and each mount costs time at a start.
         for mount in &self.base_system {
             if !mounts.contains(mount) {
@@ -198,7 +200,10 @@ impl Contract for AwsContract {
             working_directory: TASK_ROOT.to_owned(),
             listeners: vec![self.options.runtime_port, self.options.platform_port],
             limits: InstanceLimits {
-                cpu_cap_millis: self.options.cap_cpu.then(|| spec.memory.0.saturating_mul(1000).div_ceil(1769).max(1)),
+                cpu_cap_millis: self
+                    .options
+                    .cap_cpu
+                    .then(|| spec.memory.0.saturating_mul(1000).div_ceil(1769).max(1)),
                 ..InstanceLimits::for_sizes(spec.memory, spec.scratch)
             },
         })
@@ -245,7 +250,7 @@ impl Contract for AwsContract {
     /// Initialization and duration together, rounded up to the next millisecond.
     /// Source: AWS Lambda pricing; initialization is billed for every configuration since 1 August 2025.
     fn billed_ms(&self, init: Duration, duration: Duration) -> u64 {
-        u64::try_from((init + duration).as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+        sonagi_meter::rounded_up_ms(init + duration, Duration::from_millis(1))
     }
 
     fn narrate(&self, moment: &Moment<'_>) -> Vec<String> {

@@ -16,6 +16,7 @@ mod launch;
 mod narrate;
 mod server;
 mod session;
+mod socket;
 mod stream;
 mod trace;
 

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::answers::{self, Answer, Defaults};
-use super::exchange::{AnswerKind, Exchange};
+use super::exchange::{AnswerKind, Exchange, Refusal};
+use super::socket::{self, Socket};
 use super::{stream, trace};
 
 /// Connections of one instance to one listener at once; further ones wait in the kernel's queue. The Node client holds
@@ -125,27 +126,30 @@ async fn next_connection(
 impl RuntimeApi {
     /// Serves one connection to its end.
     pub(super) async fn serve(self: Arc<Self>, stream: TcpStream) {
+        let stream = Arc::new(stream);
+        let socket = Socket(Arc::clone(&stream));
         let service = service_fn(move |request| {
-            let api = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(api.answer(request).await) }
+            let (api, stream) = (Arc::clone(&self), Arc::clone(&stream));
+            async move { Ok::<_, Infallible>(api.answer(request, &stream).await) }
         });
         let served = http1::Builder::new()
             .max_buf_size(HEAD_BYTES)
             .max_header_size(HEAD_BYTES)
             .header_read_timeout(None)
+            .half_close(true)
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(socket), service)
             .await;
         if let Err(error) = served {
             tracing::debug!(%error, "a connection to a runtime API ended early");
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, stream: &TcpStream) -> Answer {
         let path = request.uri().path();
         let Some(call) = path.strip_prefix(VERSION) else {
             return match path {
-                "/ping" => only(&request, &Method::GET).map_or_else(answers::pong, |refusal| refusal),
+                "/ping" => only(&request, &Method::GET).unwrap_or_else(answers::pong),
                 _ if is_extension_path(path) => answers::extension_api(path),
                 _ => answers::not_found(),
             };
@@ -158,7 +162,7 @@ impl RuntimeApi {
             return refusal;
         }
         match target {
-            Target::Next => self.next().await,
+            Target::Next => self.next(stream).await,
             Target::Ping => answers::pong(),
             Target::RestoreNext => self
                 .exchange
@@ -173,8 +177,14 @@ impl RuntimeApi {
         }
     }
 
-    async fn next(&self) -> Answer {
-        match self.exchange.next().await {
+    async fn next(&self, stream: &TcpStream) -> Answer {
+        let event = tokio::select! {
+            biased;
+            event = self.exchange.next() => event,
+            // The answer goes nowhere; what matters is that no event is given to a peer that has left.
+            () = socket::gone(stream) => Err(Refusal::Closed),
+        };
+        match event {
             Ok(call) => answers::event(&call, &self.defaults, || {
                 trace::new(self.clock.now(), self.entropy.as_ref())
             }),

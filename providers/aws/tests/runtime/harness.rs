@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -234,7 +233,6 @@ impl Source {
         });
         Running {
             session,
-            instance,
             code,
             child: Some(child),
             plan,
@@ -270,7 +268,7 @@ fn spawn(plan: &LaunchPlan, listeners: &[TcpListener], program: Option<&[String]
         .current_dir(&plan.code.source)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(Stdio::inherit())
         .kill_on_drop(true)
         .spawn()
         .unwrap()
@@ -279,7 +277,6 @@ fn spawn(plan: &LaunchPlan, listeners: &[TcpListener], program: Option<&[String]
 /// A started function.
 pub struct Running {
     pub session: Arc<dyn Session>,
-    pub instance: InstanceId,
     pub code: tempfile::TempDir,
     pub plan: LaunchPlan,
     child: Option<Child>,
@@ -290,7 +287,6 @@ pub struct Running {
 pub struct Gone {
     pub code: Option<i32>,
     pub stdout: String,
-    pub stderr: String,
 }
 
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -348,7 +344,6 @@ impl Running {
         Gone {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
 
@@ -393,9 +388,4 @@ pub async fn collect(reply: Reply) -> (Vec<u8>, Option<Result<(), FunctionError>
             None => return (bytes, None),
         }
     }
-}
-
-/// A folder that outlives test runs, for packages that are slow to install: `.cache` of the checkout.
-pub fn cache() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.cache/aws-runtime-clients")
 }

@@ -11,13 +11,20 @@ fn node(handler: &str) -> Source {
 }
 
 fn text(value: &serde_json::Value, key: &str) -> String {
-    value[key].as_str().unwrap_or_else(|| panic!("{key} in {value}")).to_owned()
+    value[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} in {value}"))
+        .to_owned()
 }
 
 /// The nodejs24.x contract has no callbacks.
 fn has_callbacks() -> bool {
     let runtime = runtime(Language::Node);
-    let major: u32 = runtime.trim_start_matches("nodejs").trim_end_matches(".x").parse().unwrap();
+    let major: u32 = runtime
+        .trim_start_matches("nodejs")
+        .trim_end_matches(".x")
+        .parse()
+        .unwrap();
     major < 24
 }
 
@@ -25,25 +32,56 @@ fn has_callbacks() -> bool {
 async fn handlers_of_every_form_answer() {
     let cases = [
         ("async", "exports.handler = async (event) => ({ got: event })", true),
-        ("promise", "exports.handler = (event) => Promise.resolve({ got: event })", true),
-        ("thenable", "exports.handler = (event) => ({ then: (done) => done({ got: event }) })", true),
-        ("timer", "exports.handler = (event) => new Promise((r) => setTimeout(() => r({ got: event }), 5))", true),
-        ("callback", "exports.handler = (event, context, callback) => callback(null, { got: event })", has_callbacks()),
+        (
+            "promise",
+            "exports.handler = (event) => Promise.resolve({ got: event })",
+            true,
+        ),
+        (
+            "thenable",
+            "exports.handler = (event) => ({ then: (done) => done({ got: event }) })",
+            true,
+        ),
+        (
+            "timer",
+            "exports.handler = (event) => new Promise((r) => setTimeout(() => r({ got: event }), 5))",
+            true,
+        ),
+        (
+            "callback",
+            "exports.handler = (event, context, callback) => callback(null, { got: event })",
+            has_callbacks(),
+        ),
         (
             "late callback",
             "exports.handler = (event, context, callback) => { setTimeout(() => callback(null, { got: event }), 5) }",
             has_callbacks(),
         ),
-        ("succeed", "exports.handler = (event, context) => context.succeed({ got: event })", true),
-        ("done", "exports.handler = (event, context) => { setImmediate(() => context.done(null, { got: event })) }", true),
-        ("class", "class H { static run = async (event) => ({ got: event }) }\nexports.handler = H.run", true),
+        (
+            "succeed",
+            "exports.handler = (event, context) => context.succeed({ got: event })",
+            true,
+        ),
+        (
+            "done",
+            "exports.handler = (event, context) => { setImmediate(() => context.done(null, { got: event })) }",
+            true,
+        ),
+        (
+            "class",
+            "class H { static run = async (event) => ({ got: event }) }\nexports.handler = H.run",
+            true,
+        ),
     ];
     for (name, code, run) in cases {
         if !run {
             continue;
         }
         let running = node("index.handler").file("index.js", code).start();
-        running.ready().await.unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
+        running
+            .ready()
+            .await
+            .unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
         for event in ["1", "{\"é\":\"\u{1f600}\"}", "null"] {
             let expected: serde_json::Value = serde_json::from_str(event).unwrap();
             assert_eq!(running.json(event).await["got"], expected, "{name} {event}");
@@ -56,7 +94,8 @@ async fn modules_are_found_as_on_lambda() {
     let esm = "export const handler = async () => 'esm'; export default { other: async () => 'default' };";
     let cjs = "exports.handler = async () => 'cjs'; exports.a = { b: { c: async () => 'nested' } };";
     let package = "{\"type\": \"module\"}";
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
         ("index.handler", &[("index.js", cjs)], "cjs"),
         ("index.a.b.c", &[("index.js", cjs)], "nested"),
         ("index.handler", &[("index.mjs", esm)], "esm"),
@@ -66,15 +105,39 @@ async fn modules_are_found_as_on_lambda() {
         ("index.handler", &[("index.js", cjs), ("index.mjs", esm)], "cjs"),
         ("index.handler", &[("index.mjs", esm), ("index.cjs", cjs)], "esm"),
         ("src/app.handler", &[("src/app.js", cjs)], "cjs"),
-        ("src/app.handler", &[("src/app.js", esm), ("package.json", package)], "esm"),
-        ("src/app.handler", &[("src/app.js", cjs), ("src/package.json", "{}"), ("package.json", package)], "cjs"),
+        (
+            "src/app.handler",
+            &[("src/app.js", esm), ("package.json", package)],
+            "esm",
+        ),
+        (
+            "src/app.handler",
+            &[
+                ("src/app.js", cjs),
+                ("src/package.json", "{}"),
+                ("package.json", package),
+            ],
+            "cjs",
+        ),
         ("pack.handler", &[("node_modules/pack/index.js", cjs)], "cjs"),
-        ("folder.handler", &[("folder/index.js", cjs), ("folder.js", "exports.handler = async () => 'file'")], "file"),
+        (
+            "folder.handler",
+            &[
+                ("folder/index.js", cjs),
+                ("folder.js", "exports.handler = async () => 'file'"),
+            ],
+            "file",
+        ),
     ];
     for (handler, files, expected) in cases {
-        let source = files.iter().fold(node(handler), |source, (path, text)| source.file(path, text));
+        let source = files
+            .iter()
+            .fold(node(handler), |source, (path, text)| source.file(path, text));
         let running = source.start();
-        running.ready().await.unwrap_or_else(|failure| panic!("{handler} {files:?}: {failure:?}"));
+        running
+            .ready()
+            .await
+            .unwrap_or_else(|failure| panic!("{handler} {files:?}: {failure:?}"));
         assert_eq!(running.json("{}").await, *expected, "{handler} {files:?}");
     }
 }
@@ -83,18 +146,60 @@ async fn modules_are_found_as_on_lambda() {
 async fn a_function_that_cannot_be_loaded_says_why_and_ends() {
     let cases = [
         ("nodot", "", "Runtime.MalformedHandlerName", "Bad handler"),
-        ("../x.handler", "", "Runtime.MalformedHandlerName", "'../x.handler' is not a valid handler name."),
-        ("missing.handler", "", "Runtime.ImportModuleError", "Error: Cannot find module 'missing'"),
-        ("index.handler", "require('nothing-here')", "Runtime.ImportModuleError", "Error: Cannot find module 'nothing-here'"),
-        ("index.other", "exports.handler = () => {}", "Runtime.HandlerNotFound", "index.other is undefined or not exported"),
-        ("index.handler", "exports.handler = 5", "Runtime.HandlerNotFound", "index.handler is not a function"),
-        ("index.handler", "exports.handler = (", "Runtime.UserCodeSyntaxError", "SyntaxError: "),
-        ("index.handler", "throw new RangeError('at import')", "RangeError", "at import"),
-        ("index.handler", "setTimeout(() => { throw new TypeError('later') }); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)", "Runtime.HandlerNotFound", "index.handler is undefined"),
+        (
+            "../x.handler",
+            "",
+            "Runtime.MalformedHandlerName",
+            "'../x.handler' is not a valid handler name.",
+        ),
+        (
+            "missing.handler",
+            "",
+            "Runtime.ImportModuleError",
+            "Error: Cannot find module 'missing'",
+        ),
+        (
+            "index.handler",
+            "require('nothing-here')",
+            "Runtime.ImportModuleError",
+            "Error: Cannot find module 'nothing-here'",
+        ),
+        (
+            "index.other",
+            "exports.handler = () => {}",
+            "Runtime.HandlerNotFound",
+            "index.other is undefined or not exported",
+        ),
+        (
+            "index.handler",
+            "exports.handler = 5",
+            "Runtime.HandlerNotFound",
+            "index.handler is not a function",
+        ),
+        (
+            "index.handler",
+            "exports.handler = (",
+            "Runtime.UserCodeSyntaxError",
+            "SyntaxError: ",
+        ),
+        (
+            "index.handler",
+            "throw new RangeError('at import')",
+            "RangeError",
+            "at import",
+        ),
+        (
+            "index.handler",
+            "setTimeout(() => { throw new TypeError('later') }); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)",
+            "Runtime.HandlerNotFound",
+            "index.handler is undefined",
+        ),
     ];
     for (handler, code, kind, message) in cases {
         let mut running = node(handler).file("index.js", code).start();
-        let Err(InitFailure::Reported(error)) = running.ready().await else { panic!("{handler} {code}") };
+        let Err(InitFailure::Reported(error)) = running.ready().await else {
+            panic!("{handler} {code}")
+        };
         assert_eq!(error.kind.as_deref(), Some(kind), "{handler} {code}");
         let body: serde_json::Value = serde_json::from_slice(&error.body).unwrap();
         assert_eq!(text(&body, "errorType"), kind);
@@ -102,7 +207,11 @@ async fn a_function_that_cannot_be_loaded_says_why_and_ends() {
         assert!(body["trace"].is_array());
         let gone = running.gone().await;
         assert_eq!(gone.code, Some(129), "{gone:?}");
-        assert!(gone.stdout.contains("\tundefined\tERROR\tUncaught Exception \t{\"errorType\":"), "{gone:?}");
+        assert!(
+            gone.stdout
+                .contains("\tundefined\tERROR\tUncaught Exception \t{\"errorType\":"),
+            "{gone:?}"
+        );
     }
 }
 
@@ -128,7 +237,11 @@ exports.handler = (event, context) => event === 'fail' ? context.fail(new Boom('
         ("sync", "Boom", "now"),
         ("reject", "string", "text"),
         ("undefined", "string", "handled"),
-        ("loop", "Runtime.JSONStringifyError", "Unable to stringify response body"),
+        (
+            "loop",
+            "Runtime.JSONStringifyError",
+            "Unable to stringify response body",
+        ),
         ("big", "Runtime.JSONStringifyError", "Unable to stringify response body"),
         ("fail", "Boom", "failed"),
     ];
@@ -136,7 +249,13 @@ exports.handler = (event, context) => event === 'fail' ? context.fail(new Boom('
         let FunctionError { kind: header, body } = running.invoke(call(format!("\"{name}\""))).await.unwrap_err();
         assert_eq!(header, None);
         let error: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((text(&error, "errorType").as_str(), text(&error, "errorMessage").as_str()), (kind, message));
+        assert_eq!(
+            (
+                text(&error, "errorType").as_str(),
+                text(&error, "errorMessage").as_str()
+            ),
+            (kind, message)
+        );
         assert!(error["trace"].is_array());
     }
     assert_eq!(running.invoke(call("\"nothing\"")).await.unwrap(), "null");
@@ -173,7 +292,9 @@ exports.handler = (event, context, callback) => {
     assert_eq!(running.json("\"twice\"").await, 1);
     // The timer of the event before has run: it was waited for.
     assert_eq!(running.json("\"go\"").await, true);
-    let settled = node("index.handler").file("index.js", "exports.handler = () => new Promise(() => {})").start();
+    let settled = node("index.handler")
+        .file("index.js", "exports.handler = () => new Promise(() => {})")
+        .start();
     assert_eq!(settled.json("{}").await, serde_json::Value::Null);
 }
 
@@ -191,7 +312,10 @@ exports.handler = async (event, context) => ({
     let trace = "Root=1-5e1b4151-5ac6c58f3a3a0f8c4b4f8b3a;Parent=53995c3f42cd8ad8;Sampled=1";
     let mut event = call("{}");
     for (key, value) in [
-        (attributes::INVOKED_ARN, "arn:aws:lambda:us-east-1:000000000000:function:hello:live"),
+        (
+            attributes::INVOKED_ARN,
+            "arn:aws:lambda:us-east-1:000000000000:function:hello:live",
+        ),
         (attributes::TRACE_ID, trace),
         (attributes::TENANT_ID, "blue"),
         (attributes::COGNITO_IDENTITY, "{\"cognitoIdentityId\":\"i\"}"),
@@ -207,7 +331,10 @@ exports.handler = async (event, context) => ({
         ("functionVersion", "$LATEST".into()),
         ("memoryLimitInMB", "256".into()),
         ("logGroupName", "/aws/lambda/hello".into()),
-        ("invokedFunctionArn", "arn:aws:lambda:us-east-1:000000000000:function:hello:live".into()),
+        (
+            "invokedFunctionArn",
+            "arn:aws:lambda:us-east-1:000000000000:function:hello:live".into(),
+        ),
         ("tenantId", "blue".into()),
         ("identity", serde_json::json!({"cognitoIdentityId": "i"})),
         ("clientContext", serde_json::json!({"custom": {"é": 1}})),
@@ -216,12 +343,22 @@ exports.handler = async (event, context) => ({
         ("store", serde_json::json!([id, trace, "blue"])),
         ("env", format!("AWS_Lambda_{}", runtime(Language::Node)).into()),
         ("cwd", running.code.path().to_str().unwrap().into()),
-        ("heap", serde_json::json!(["--max-semi-space-size=12", "--max-old-space-size=230"])),
+        (
+            "heap",
+            serde_json::json!(["--max-semi-space-size=12", "--max-old-space-size=230"]),
+        ),
     ];
     for (key, value) in expected {
         assert_eq!(found[key], value, "{key}");
     }
-    for key in ["callbackWaitsForEmptyEventLoop", "done", "fail", "succeed", "getRemainingTimeInMillis", "logStreamName"] {
+    for key in [
+        "callbackWaitsForEmptyEventLoop",
+        "done",
+        "fail",
+        "succeed",
+        "getRemainingTimeInMillis",
+        "logStreamName",
+    ] {
         assert!(found["keys"].as_array().unwrap().contains(&key.into()), "{key}");
     }
     assert!((1..=3000).contains(&found["remaining"].as_i64().unwrap()));
@@ -277,9 +414,15 @@ exports.handler = async () => {
     let Gone { stdout, .. } = running.stop().await;
     let lines: Vec<serde_json::Value> = stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 4, "{stdout}");
-    assert_eq!((&lines[0]["level"], &lines[0]["message"]), (&"WARN".into(), &"shown 1".into()));
+    assert_eq!(
+        (&lines[0]["level"], &lines[0]["message"]),
+        (&"WARN".into(), &"shown 1".into())
+    );
     assert_eq!(lines[1]["message"], serde_json::json!({"a": 1}));
-    assert_eq!((&lines[2]["errorType"], &lines[2]["errorMessage"]), (&"TypeError".into(), &"t".into()));
+    assert_eq!(
+        (&lines[2]["errorType"], &lines[2]["errorMessage"]),
+        (&"TypeError".into(), &"t".into())
+    );
     assert_eq!(lines[3]["message"]["errorType"], "RangeError");
     assert_eq!(text(&lines[0], "requestId").len(), 36);
 }
@@ -289,8 +432,16 @@ async fn a_process_that_leaves_is_seen_to_leave() {
     let cases = [
         ("process.exit(3)", 3, None),
         ("process.kill(process.pid, 'SIGKILL')", -1, None),
-        ("Promise.reject(new Error('lost')); await new Promise((r) => setTimeout(r, 5000))", 128, Some("Runtime.UnhandledPromiseRejection")),
-        ("setImmediate(() => { throw new TypeError('loose') }); await new Promise((r) => setTimeout(r, 5000))", 129, Some("TypeError")),
+        (
+            "Promise.reject(new Error('lost')); await new Promise((r) => setTimeout(r, 5000))",
+            128,
+            Some("Runtime.UnhandledPromiseRejection"),
+        ),
+        (
+            "setImmediate(() => { throw new TypeError('loose') }); await new Promise((r) => setTimeout(r, 5000))",
+            129,
+            Some("TypeError"),
+        ),
     ];
     for (code, status, kind) in cases {
         let code = format!("exports.handler = async () => {{ {code} }}");
@@ -306,9 +457,18 @@ async fn a_process_that_leaves_is_seen_to_leave() {
         match kind {
             None => assert_eq!(answer.unwrap_err(), SessionError::Closed),
             Some(kind) => {
-                let sonagi_ports::ReplyBody::Whole(Err(error)) = answer.unwrap().body else { panic!("{code}") };
-                assert_eq!(serde_json::from_slice::<serde_json::Value>(&error.body).unwrap()["errorType"], kind);
-                assert!(gone.stdout.contains(if status == 128 { "Unhandled Promise Rejection" } else { "Uncaught Exception" }));
+                let sonagi_ports::ReplyBody::Whole(Err(error)) = answer.unwrap().body else {
+                    panic!("{code}")
+                };
+                assert_eq!(
+                    serde_json::from_slice::<serde_json::Value>(&error.body).unwrap()["errorType"],
+                    kind
+                );
+                assert!(gone.stdout.contains(if status == 128 {
+                    "Unhandled Promise Rejection"
+                } else {
+                    "Uncaught Exception"
+                }));
             }
         }
     }
@@ -316,7 +476,9 @@ async fn a_process_that_leaves_is_seen_to_leave() {
 
 #[tokio::test]
 async fn an_answer_that_is_too_large_costs_only_itself() {
-    let running = node("index.handler").file("index.js", "exports.handler = async (n) => 'x'.repeat(n)").start();
+    let running = node("index.handler")
+        .file("index.js", "exports.handler = async (n) => 'x'.repeat(n)")
+        .start();
     running.ready().await.unwrap();
     let limit = 6 * 1024 * 1024 + 100;
     for size in [limit - 1, limit + 5_000_000, 7_000_000] {
@@ -324,7 +486,10 @@ async fn an_answer_that_is_too_large_costs_only_itself() {
         assert_eq!(error, SessionError::ResponseTooLarge(limit), "{size}");
         assert_eq!(running.json("3").await, "xxx");
     }
-    assert_eq!(running.invoke(call((limit - 2).to_string())).await.unwrap().len() as u64, limit);
+    assert_eq!(
+        running.invoke(call((limit - 2).to_string())).await.unwrap().len() as u64,
+        limit
+    );
 }
 
 const STREAMS: &str = r#"
@@ -362,7 +527,12 @@ async fn streams_flow_through_and_end_as_they_should() {
     let prelude = "application/vnd.awslambda.http-integration-response";
     let cases: &[(&str, &str, &str, Option<&str>)] = &[
         ("plain", "text/plain", "abc", None),
-        ("http", prelude, "{\"statusCode\":201,\"headers\":{\"k\":\"v\"}}\0\0\0\0\0\0\0\0body", None),
+        (
+            "http",
+            prelude,
+            "{\"statusCode\":201,\"headers\":{\"k\":\"v\"}}\0\0\0\0\0\0\0\0body",
+            None,
+        ),
         ("bare", prelude, "{\"statusCode\":204}\0\0\0\0\0\0\0\0", None),
         ("pipe", "application/octet-stream", "xyz", None),
         ("object", "application/octet-stream", "{\"a\":1}", None),
@@ -376,7 +546,12 @@ async fn streams_flow_through_and_end_as_they_should() {
         ("sync", "application/octet-stream", "s", Some("Error")),
         ("after", "application/octet-stream", "early end", None),
         ("ran", "application/octet-stream", "true", None),
-        ("type", "application/octet-stream", "x", Some("Runtime.InvalidStreamingOperation")),
+        (
+            "type",
+            "application/octet-stream",
+            "x",
+            Some("Runtime.InvalidStreamingOperation"),
+        ),
         ("plain", "text/plain", "abc", None),
     ];
     for (name, content_type, body, failure) in cases {
@@ -385,7 +560,11 @@ async fn streams_flow_through_and_end_as_they_should() {
         let (bytes, end) = collect(reply).await;
         assert_eq!(String::from_utf8_lossy(&bytes), *body, "{name}");
         let end = end.unwrap_or_else(|| panic!("{name} broke off"));
-        assert_eq!(end.as_ref().err().and_then(|error| error.kind.as_deref()), *failure, "{name}");
+        assert_eq!(
+            end.as_ref().err().and_then(|error| error.kind.as_deref()),
+            *failure,
+            "{name}"
+        );
         if let Err(error) = end {
             let document: serde_json::Value = serde_json::from_slice(&error.body).unwrap();
             assert_eq!(document["errorType"].as_str(), *failure);
@@ -394,7 +573,10 @@ async fn streams_flow_through_and_end_as_they_should() {
     let (bytes, end) = collect(running.reply(call("\"large\"")).await.unwrap()).await;
     assert_eq!((bytes.len(), end), (64 * 65536, Some(Ok(()))));
     let Gone { stdout, .. } = running.stop().await;
-    assert!(stdout.contains("WARN\tStreaming handlers ignore return values."), "{stdout}");
+    assert!(
+        stdout.contains("WARN\tStreaming handlers ignore return values."),
+        "{stdout}"
+    );
 }
 
 #[tokio::test]
@@ -403,8 +585,12 @@ async fn the_first_chunk_does_not_wait_for_the_last() {
                 await new Promise((r) => setTimeout(r, 60000)) })";
     let running = node("index.handler").file("index.js", code).start();
     let reply = running.reply(call("{}")).await.unwrap();
-    let sonagi_ports::ReplyBody::Stream(mut parts) = reply.body else { panic!("not a stream") };
-    let Some(sonagi_ports::StreamPart::Data(data)) = parts.recv().await else { panic!("no data") };
+    let sonagi_ports::ReplyBody::Stream(mut parts) = reply.body else {
+        panic!("not a stream")
+    };
+    let Some(sonagi_ports::StreamPart::Data(data)) = parts.recv().await else {
+        panic!("no data")
+    };
     assert_eq!(data, "first");
 }
 
