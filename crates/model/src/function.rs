@@ -189,7 +189,10 @@ impl Route {
     /// Everything to one revision.
     #[must_use]
     pub const fn to(primary: RevisionId) -> Self {
-        Self { primary, secondary: None }
+        Self {
+            primary,
+            secondary: None,
+        }
     }
 
     /// A share of calls to a second revision.
@@ -203,7 +206,10 @@ impl Route {
         if primary == secondary {
             return Err(AliasError::SameRevision(primary));
         }
-        Ok(Self { primary, secondary: Some((secondary, weight)) })
+        Ok(Self {
+            primary,
+            secondary: Some((secondary, weight)),
+        })
     }
 
     /// The revision for one call; `draw` is uniform in 0.0..1.0.

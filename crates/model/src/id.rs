@@ -114,6 +114,9 @@ mod tests {
         assert!(id.to_string().parse::<RevisionId>().is_err());
         let run = InvocationId::generate();
         assert_eq!(run.to_string().len(), 36);
-        assert_eq!(serde_json::from_str::<InvocationId>(&serde_json::to_string(&run).unwrap()).unwrap(), run);
+        assert_eq!(
+            serde_json::from_str::<InvocationId>(&serde_json::to_string(&run).unwrap()).unwrap(),
+            run
+        );
     }
 }

@@ -40,7 +40,10 @@ pub struct FunctionError {
 
 impl fmt::Debug for FunctionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FunctionError").field("kind", &self.kind).field("bytes", &self.body.len()).finish()
+        f.debug_struct("FunctionError")
+            .field("kind", &self.kind)
+            .field("bytes", &self.body.len())
+            .finish()
     }
 }
 

@@ -27,7 +27,14 @@ impl InstanceLimits {
     /// Limits for a function of this memory and scratch size, everything else at its default.
     #[must_use]
     pub const fn for_sizes(memory: Mebibytes, scratch: Mebibytes) -> Self {
-        Self { memory, cpu_cap_millis: None, processes: 1024, scratch, scratch_inodes: 100_000, descriptors: 1024 }
+        Self {
+            memory,
+            cpu_cap_millis: None,
+            processes: 1024,
+            scratch,
+            scratch_inodes: 100_000,
+            descriptors: 1024,
+        }
     }
 }
 

@@ -21,7 +21,11 @@ impl Mebibytes {
     #[must_use]
     pub const fn holding(bytes: u64) -> Self {
         let mebibytes = bytes.div_ceil(1024 * 1024);
-        Self(if mebibytes > u32::MAX as u64 { u32::MAX } else { mebibytes as u32 })
+        Self(if mebibytes > u32::MAX as u64 {
+            u32::MAX
+        } else {
+            mebibytes as u32
+        })
     }
 }
 
@@ -73,7 +77,10 @@ impl Timestamp {
     /// This moment plus a duration, saturating.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Time passed since `earlier`, zero if the clock went back.
@@ -92,7 +99,10 @@ mod tests {
         assert_eq!(Mebibytes::holding(0), Mebibytes(0));
         assert_eq!(Mebibytes::holding(1), Mebibytes(1));
         assert_eq!(Mebibytes::holding(1024 * 1024 + 1), Mebibytes(2));
-        assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
+        assert_eq!(
+            Timestamp::from_millis(5).since(Timestamp::from_millis(9)),
+            Duration::ZERO
+        );
         assert_eq!(Timestamp::from_micros(-1).as_millis(), -1);
     }
 }

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Exit, FunctionId, FunctionName, InstanceId, InvocationId, Mebibytes, Namespace, Outcome, RevisionId, Start, TenantId, Timestamp};
+use crate::{
+    Exit, FunctionId, FunctionName, InstanceId, InvocationId, Mebibytes, Namespace, Outcome, RevisionId, Start,
+    TenantId, Timestamp,
+};
 
 /// Where the time of a cold start went, in microseconds, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -61,10 +64,9 @@ impl From<&Outcome> for RunStatus {
             Outcome::Timeout => Self::Timeout,
             Outcome::Exited(Exit::OutOfMemory) | Outcome::InitExited(Exit::OutOfMemory) => Self::OutOfMemory,
             Outcome::Exited(_) => Self::Crash,
-            Outcome::InitError(_)
-            | Outcome::InitExited(_)
-            | Outcome::InitTimeout
-            | Outcome::EntryPoint { .. } => Self::InitError,
+            Outcome::InitError(_) | Outcome::InitExited(_) | Outcome::InitTimeout | Outcome::EntryPoint { .. } => {
+                Self::InitError
+            }
             Outcome::ResponseTooLarge(_) => Self::ResponseTooLarge,
             Outcome::ProtocolViolation(_) => Self::ProtocolViolation,
             Outcome::CallerGone => Self::CallerGone,

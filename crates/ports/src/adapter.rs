@@ -226,7 +226,12 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`AdapterError`].
-    async fn configure(&self, namespace: &Namespace, name: &str, settings: Settings) -> Result<FunctionView, AdapterError>;
+    async fn configure(
+        &self,
+        namespace: &Namespace,
+        name: &str,
+        settings: Settings,
+    ) -> Result<FunctionView, AdapterError>;
 
     /// One function.
     ///
@@ -253,12 +258,7 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`AdapterError`].
-    async fn put_alias(
-        &self,
-        namespace: &Namespace,
-        name: &str,
-        alias: AliasView,
-    ) -> Result<AliasView, AdapterError>;
+    async fn put_alias(&self, namespace: &Namespace, name: &str, alias: AliasView) -> Result<AliasView, AdapterError>;
 
     /// Removes an alias.
     ///
@@ -270,7 +270,8 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`AdapterError`].
-    async fn roll_back(&self, namespace: &Namespace, name: &str, to: Option<&str>) -> Result<VersionView, AdapterError>;
+    async fn roll_back(&self, namespace: &Namespace, name: &str, to: Option<&str>)
+    -> Result<VersionView, AdapterError>;
 
     /// Calls a function and waits for the answer.
     ///

@@ -20,9 +20,14 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place that reads the wall clock"
+        )]
         let now = std::time::SystemTime::now();
-        let micros = now.duration_since(std::time::UNIX_EPOCH).map_or(0, |passed| passed.as_micros());
+        let micros = now
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |passed| passed.as_micros());
         Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 }
@@ -50,7 +55,9 @@ impl SystemEntropy {
     pub fn new() -> Self {
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).expect("the kernel has a random source");
-        Self { state: AtomicU64::new(u64::from_le_bytes(seed)) }
+        Self {
+            state: AtomicU64::new(u64::from_le_bytes(seed)),
+        }
     }
 }
 

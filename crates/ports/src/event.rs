@@ -84,7 +84,13 @@ pub trait EventQueue: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn postpone(&self, id: EventId, attempts: u32, due: Timestamp, record: Option<RunRecord>) -> Result<(), StoreError>;
+    async fn postpone(
+        &self,
+        id: EventId,
+        attempts: u32,
+        due: Timestamp,
+        record: Option<RunRecord>,
+    ) -> Result<(), StoreError>;
 
     /// The event is over; `record` is the last attempt's record, kept in the same transaction.
     ///

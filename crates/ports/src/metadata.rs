@@ -41,7 +41,10 @@ pub enum StoreError {
 
 /// One durable record.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "short-lived values of the control side; boxing would buy nothing")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived values of the control side; boxing would buy nothing"
+)]
 pub enum Record {
     /// A function.
     Function(Function),
@@ -62,7 +65,10 @@ pub enum Record {
 
 /// One change of the records.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "short-lived values of the control side; boxing would buy nothing")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived values of the control side; boxing would buy nothing"
+)]
 pub enum Change {
     /// Insert, or replace by identity.
     Put(Record),

@@ -9,7 +9,9 @@ use sonagi_aws::{Aws, AwsContract, AwsDeps, CONTRACT, Engine, LambdaTargets, Tem
 use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, RetryPolicy, Targets};
 use sonagi_pool::{Contracts, Pool, PoolOptions};
-use sonagi_ports::{Adapter, Clock, Contract, Entropy, Interpreters, Sandbox, SystemClock, SystemEntropy, UsageRow};
+use sonagi_ports::{
+    Adapter, Clock, Contract, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy, UsageRow,
+};
 use sonagi_sandbox_linux::LinuxSandbox;
 use sonagi_sandbox_linux::interpreter::{HostInterpreters, Search};
 use sonagi_store::{StateDir, Stores};
@@ -112,6 +114,7 @@ pub(crate) async fn assemble(
     );
     let catalog = Arc::new(catalog.map_err(|error| broken(state, error))?);
     let interpreters = open_interpreters(options, state).await?;
+    make_interpreters_ready(&interpreters, &tasks);
     let credentials = Arc::new(TemporaryCredentials::new(entropy.as_ref()));
     let contract = Arc::new(
         AwsContract::new(
@@ -236,6 +239,18 @@ async fn open_interpreters(options: &Options, state: &StateDir) -> Result<Arc<Ho
     Ok(Arc::new(opened.map_err(|error| broken(state, error))?))
 }
 
+/// Makes the best interpreter of each language ready in the background, so that the first deployment does not wait for
+/// copies of files. Kept in the state directory: a later start finds them.
+fn make_interpreters_ready(interpreters: &Arc<HostInterpreters>, tasks: &TaskTracker) {
+    let interpreters = Arc::clone(interpreters);
+    tasks.spawn_blocking(move || {
+        for language in [Language::Python, Language::Node] {
+            let best = interpreters.all().into_iter().find(|found| found.language == language);
+            best.and_then(|best| interpreters.find(language, &best.version));
+        }
+    });
+}
+
 fn pool_options(options: &Options) -> PoolOptions {
     let defaults = PoolOptions::default();
     PoolOptions {
@@ -301,7 +316,9 @@ fn price(rows: &[UsageRow]) -> Priced {
             scratch: row.scratch,
         };
         let total = sonagi_meter::price(&[usage], tariff).first()?.total();
-        let sum = totals.entry(tariff.currency.as_str()).or_insert(sonagi_meter::Amount::ZERO);
+        let sum = totals
+            .entry(tariff.currency.as_str())
+            .or_insert(sonagi_meter::Amount::ZERO);
         *sum = *sum + total;
         Some(amount(&tariff.currency, total))
     });

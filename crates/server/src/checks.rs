@@ -11,7 +11,7 @@ use crate::native::Checks;
 pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String) -> Checks {
     Arc::new(move || {
         vec![
-            check("control groups", CheckState::Ok, groups.clone(), None),
+            check("groups in use", CheckState::Ok, groups.clone(), None),
             interpreter(
                 interpreters.as_ref(),
                 Language::Python,
@@ -24,7 +24,6 @@ pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String) -> Ch
                 "Node.js",
                 "apt-get install nodejs",
             ),
-            filters(),
         ]
     })
 }
@@ -50,17 +49,4 @@ fn interpreter(interpreters: &dyn Interpreters, language: Language, name: &str, 
         return check(name, CheckState::Warning, "none found".to_owned(), Some(&hint));
     }
     check(name, CheckState::Ok, found.join(", "), None)
-}
-
-fn filters() -> Check {
-    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
-    match actions {
-        Ok(actions) => check("system call filters", CheckState::Ok, actions.trim().to_owned(), None),
-        Err(error) => check(
-            "system call filters",
-            CheckState::Failure,
-            error.to_string(),
-            Some("a kernel with CONFIG_SECCOMP_FILTER is needed"),
-        ),
-    }
 }

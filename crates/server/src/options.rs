@@ -141,11 +141,13 @@ impl Options {
 mod tests {
     use super::*;
 
+    type Alter = fn(&mut Options);
+
     #[test]
     fn each_wrong_setting_is_named() {
         let base = || Options::new("/tmp/x".into());
         assert_eq!(base().check(), Ok(()));
-        let cases: [(&str, fn(&mut Options)); 6] = [
+        let cases: [(&str, Alter); 6] = [
             ("insecure-dev", |o| {
                 o.insecure_dev = true;
                 o.listen = SocketAddr::from(([0, 0, 0, 0], 1));

@@ -41,9 +41,12 @@ pub fn empty() -> Body {
 #[must_use]
 pub fn channel(parts: usize) -> (mpsc::Sender<Result<Frame<Bytes>, BoxError>>, Body) {
     let (sender, receiver) = mpsc::channel(parts);
-    let stream = futures_util::stream::unfold(receiver, |mut receiver: mpsc::Receiver<Result<Frame<Bytes>, BoxError>>| async {
-        receiver.recv().await.map(|part| (part, receiver))
-    });
+    let stream = futures_util::stream::unfold(
+        receiver,
+        |mut receiver: mpsc::Receiver<Result<Frame<Bytes>, BoxError>>| async {
+            receiver.recv().await.map(|part| (part, receiver))
+        },
+    );
     (sender, BodyExt::boxed_unsync(StreamBody::new(stream)))
 }
 
@@ -63,7 +66,9 @@ where
     let mut first: Option<Bytes> = None;
     let mut joined = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|error| BodyError::Broken(error.into()))?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|error| BodyError::Broken(error.into()))?.into_data() else {
+            continue;
+        };
         let held = first.as_ref().map_or(joined.len(), Bytes::len);
         if held + data.len() > limit {
             return Err(BodyError::TooLarge { limit });
@@ -88,13 +93,21 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_joined_and_cut_at_its_limit() {
         let parts = |parts: &'static [&'static str]| {
-            let frames = parts.iter().map(|part| Ok::<_, BoxError>(Frame::data(Bytes::from_static(part.as_bytes()))));
+            let frames = parts
+                .iter()
+                .map(|part| Ok::<_, BoxError>(Frame::data(Bytes::from_static(part.as_bytes()))));
             StreamBody::new(futures_util::stream::iter(frames))
         };
         assert_eq!(read_limited(parts(&[]), 4).await.unwrap(), "");
         assert_eq!(read_limited(parts(&["ab"]), 4).await.unwrap(), "ab");
         assert_eq!(read_limited(parts(&["ab", "", "c", "d"]), 4).await.unwrap(), "abcd");
-        assert!(matches!(read_limited(parts(&["ab", "cde"]), 4).await, Err(BodyError::TooLarge { limit: 4 })));
-        assert!(matches!(read_limited(full("abcde"), 4).await, Err(BodyError::TooLarge { limit: 4 })));
+        assert!(matches!(
+            read_limited(parts(&["ab", "cde"]), 4).await,
+            Err(BodyError::TooLarge { limit: 4 })
+        ));
+        assert!(matches!(
+            read_limited(full("abcde"), 4).await,
+            Err(BodyError::TooLarge { limit: 4 })
+        ));
     }
 }

@@ -29,7 +29,12 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
-    for name in ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"] {
+    for name in [
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authenticate",
+        "proxy-authorization",
+    ] {
         headers.remove(name);
     }
 }
@@ -39,7 +44,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// # Errors
 /// [`HeaderProblem`] when it could not be sent as it is.
 pub fn safe_header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), HeaderProblem> {
-    let parsed = name.parse::<HeaderName>().map_err(|_| HeaderProblem::Name(name.to_owned()))?;
+    let parsed = name
+        .parse::<HeaderName>()
+        .map_err(|_| HeaderProblem::Name(name.to_owned()))?;
     let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| HeaderProblem::Value(name.to_owned()))?;
     Ok((parsed, value))
 }
@@ -51,7 +58,12 @@ mod tests {
     #[test]
     fn hop_by_hop_headers_go_with_those_they_name() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("connection", "close, x-gone"), ("x-gone", "1"), ("x-stays", "1"), ("te", "trailers")] {
+        for (name, value) in [
+            ("connection", "close, x-gone"),
+            ("x-gone", "1"),
+            ("x-stays", "1"),
+            ("te", "trailers"),
+        ] {
             headers.append(name, value.parse().unwrap());
         }
         strip_hop_by_hop(&mut headers);
@@ -61,10 +73,16 @@ mod tests {
     #[test]
     fn nothing_can_be_injected() {
         for (name, value) in [("a b", "1"), ("", "1"), ("a\r\n", "1"), ("a:", "1")] {
-            assert!(matches!(safe_header(name, value), Err(HeaderProblem::Name(_))), "{name:?}");
+            assert!(
+                matches!(safe_header(name, value), Err(HeaderProblem::Name(_))),
+                "{name:?}"
+            );
         }
         for value in ["a\r\nSet-Cookie: b", "a\nb", "a\0b"] {
-            assert!(matches!(safe_header("x", value), Err(HeaderProblem::Value(_))), "{value:?}");
+            assert!(
+                matches!(safe_header("x", value), Err(HeaderProblem::Value(_))),
+                "{value:?}"
+            );
         }
         assert!(safe_header("X-Ok", "tab\tand space").is_ok());
     }

@@ -32,7 +32,12 @@ pub struct HttpLimits {
 
 impl Default for HttpLimits {
     fn default() -> Self {
-        Self { connections: 10_000, head_bytes: 64 * 1024, headers: 100, head_timeout: Some(Duration::from_secs(60)) }
+        Self {
+            connections: 10_000,
+            head_bytes: 64 * 1024,
+            headers: 100,
+            head_timeout: Some(Duration::from_secs(60)),
+        }
     }
 }
 
@@ -76,7 +81,10 @@ async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
 ) -> io::Result<(TcpStream, std::net::SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    let place = Arc::clone(places)
+        .acquire_owned()
+        .await
+        .expect("the semaphore is never closed");
     let (stream, peer) = listener.accept().await?;
     Ok((stream, peer, place))
 }

@@ -32,6 +32,17 @@ impl Leftovers {
         }
     }
 
+    /// Processes that run a program of a function: those that are not the first process of a cell, or wait in one for a
+    /// program.
+    #[must_use]
+    pub fn of_functions(&self) -> usize {
+        let program = |id: &&u32| {
+            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            !line.is_empty() && !line.starts_with(b"init")
+        };
+        self.processes.iter().filter(program).count()
+    }
+
     /// Whether nothing was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {

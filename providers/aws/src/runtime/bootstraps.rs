@@ -80,7 +80,7 @@ impl Bootstraps {
         let mut compiled = BTreeSet::new();
         for interpreter in interpreters
             .iter()
-            .filter(|interpreter| interpreter.language == Language::Python)
+            .filter(|interpreter| interpreter.language == Language::Python && is_current(&interpreter.version))
         {
             if compiled.insert(minor(&interpreter.version)) {
                 compile(interpreter, &dir.join(folder(Language::Python)));
@@ -100,6 +100,13 @@ const fn folder(language: Language) -> &'static str {
         Language::Python => "python",
         Language::Node => "node",
     }
+}
+
+/// Whether Lambda's current model still has this Python: 3.8 is its oldest. Older ones cannot compile the bootstrap.
+/// Source: service model of Lambda in botocore 1.44.5, shape `Runtime`.
+fn is_current(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next(), parts.next()) >= (Some(3), Some(8))
 }
 
 /// `3.11.7` → `3.11`: versions that differ only after that share compiled code.
@@ -174,6 +181,13 @@ fn compile(interpreter: &Interpreter, folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_pythons_are_left_out() {
+        let current = |version| is_current(version);
+        assert!(current("3.8.18") && current("3.13.0") && current("4.0"));
+        assert!(!current("3.6.15") && !current("2.7.18") && !current(""));
+    }
 
     #[test]
     fn versions_are_cut_after_the_second_part() {

@@ -1,9 +1,9 @@
 //! AWS's own runtime interface clients, unmodified, as custom runtimes.
 
 use sonagi_aws::runtime::attributes;
-use sonagi_ports::{InitFailure, SessionError};
+use sonagi_ports::{InitFailure, Language, SessionError};
 
-use crate::harness::{Running, Source, call, collect};
+use crate::harness::{Running, Source, call, collect, runtime};
 use crate::packages::{node_client, python_client};
 
 /// A function run by the official Python client.
@@ -12,6 +12,11 @@ fn python(code: &str) -> Running {
     Source::new("provided.al2023", "app.handler")
         .file("app.py", code)
         .file("bootstrap", "#!/bin/sh\n")
+        // By this it knows from which version on text is written as it is.
+        .env(
+            "AWS_EXECUTION_ENV",
+            &format!("AWS_Lambda_{}", runtime(Language::Python)),
+        )
         .env("PYTHONPATH", &format!("{}:/var/task", packages.display()))
         .program(vec![
             program,

@@ -46,8 +46,9 @@ fn folder(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
     let path = cache().join(name);
     if !path.exists() {
         std::fs::create_dir_all(cache()).unwrap();
-        let making = tempfile::tempdir_in(cache()).unwrap().keep();
-        fill(&making);
+        let making = tempfile::tempdir_in(cache()).unwrap();
+        fill(making.path());
+        let making = making.keep();
         // Another process may have been quicker.
         if std::fs::rename(&making, &path).is_err() {
             assert!(path.exists(), "{} cannot be put in place", path.display());

@@ -122,7 +122,7 @@ fn error_type(answer: &Answer) -> String {
 fn whole(reply: Result<Reply, SessionError>) -> Bytes {
     match reply.unwrap().body {
         ReplyBody::Whole(Ok(bytes)) => bytes,
-        other => panic!("{other:?}"),
+        other @ (ReplyBody::Whole(_) | ReplyBody::Stream(_)) => panic!("{other:?}"),
     }
 }
 

@@ -212,6 +212,7 @@ async fn handlers_are_found_in_packages_and_folders() {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one table of everything that a context has")]
 #[tokio::test]
 async fn the_context_is_complete() {
     let code = r#"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sonagi_testkit::platform::PATIENCE;
-use sonagi_testkit::{Client, Leftovers, Platform, Setup, checkout, until};
+use sonagi_testkit::{Client, Platform, Setup, checkout, until};
 use tokio::time::Instant;
 
 /// The example functions: folder, language.
@@ -58,7 +58,6 @@ async fn main() -> Result<()> {
         platform.data().display(),
         ms(begun.elapsed())
     );
-    let before = at_rest(&platform).await;
 
     for (folder, language) in EXAMPLES {
         deploy(&platform, folder, language).await?;
@@ -76,7 +75,7 @@ async fn main() -> Result<()> {
     println!("\nPython: python-hello, called by the JavaScript SDK");
     steps(&platform, &calls(&program.expect("the JavaScript SDK"))?).await?;
 
-    reclaim(&platform, &before).await;
+    reclaim(&platform).await;
     let begun = Instant::now();
     platform.stop().await;
     println!("\nstopped in {:.0} ms", ms(begun.elapsed()));
@@ -160,43 +159,22 @@ async fn steps(platform: &Platform, calls: &[Call]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until idle instances are gone and says how long their last remains took.
-async fn reclaim(platform: &Platform, before: &Leftovers) {
-    println!("\n6 reclaim: instances are kept {KEEP_ALIVE} after their last call; waiting");
+/// Waits until no program of a function is left, and says how long that took.
+async fn reclaim(platform: &Platform) {
     let begun = Instant::now();
-    until("nothing left of the instances", PATIENCE, async || {
-        (gone(platform, before)).then_some(())
+    let running = platform.leftovers().of_functions();
+    println!(
+        "\n6 reclaim: an instance goes {KEEP_ALIVE} after its last call; {running} processes of functions are there"
+    );
+    until("the end of all instances", PATIENCE, async || {
+        (platform.leftovers().of_functions() == 0).then_some(())
     })
     .await;
-    let now = platform.leftovers();
+    let waited = begun.elapsed().as_secs_f64();
+    let empty = platform.leftovers().processes.len();
     println!(
-        "  after {:.1} s: {} processes of instances, {} groups, {} mounts (as before the first deployment)",
-        begun.elapsed().as_secs_f64(),
-        now.processes.len().saturating_sub(before.processes.len()),
-        now.groups.len().saturating_sub(before.groups.len()),
-        now.mounts.len().saturating_sub(before.mounts.len()),
+        "  after {waited:.1} s: 0 processes of functions; {empty} processes wait in prepared cells that have run nothing"
     );
-}
-
-/// Cells prepared ahead may be others than before, but not more.
-fn gone(platform: &Platform, before: &Leftovers) -> bool {
-    let now = platform.leftovers();
-    now.processes.len() <= before.processes.len()
-        && now.groups.len() <= before.groups.len()
-        && now.mounts.len() <= before.mounts.len()
-}
-
-/// What a platform has before anything is deployed, once it no longer changes.
-async fn at_rest(platform: &Platform) -> Leftovers {
-    let mut last = platform.leftovers();
-    until("a platform at rest", PATIENCE, async || {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let now = platform.leftovers();
-        let same = now.processes.len() == last.processes.len();
-        last = now.clone();
-        same.then_some(now)
-    })
-    .await
 }
 
 fn ms(time: Duration) -> f64 {
