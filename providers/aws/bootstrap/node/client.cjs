@@ -5,10 +5,9 @@
 //
 // Source: AWS Lambda Runtime API 2018-06-01.
 
-const net = require('net');
+const { connect } = require('./socket.cjs');
 
 const BASE = '/2018-06-01/runtime/';
-const READ_BYTES = 65536;
 
 class RuntimeApi {
   constructor(address) {
@@ -110,28 +109,8 @@ class RuntimeApi {
 
   connect() {
     this.reset();
-    const buffer = Buffer.allocUnsafeSlow(READ_BYTES);
-    const socket = net.connect({
-      host: this.host,
-      port: this.port,
-      noDelay: true,
-      onread: {
-        buffer,
-        callback: (count) => {
-          this.read(buffer, count);
-          return true;
-        },
-      },
-    });
-    const gone = () => {
-      if (this.socket === socket) this.disconnected();
-    };
-    socket.on('error', gone);
-    socket.on('end', gone);
-    socket.on('close', gone);
-    // Nothing is ever read from it as a stream, but its end is announced only while it flows.
-    socket.resume();
-    this.socket = socket;
+    const read = (buffer, count) => this.read(buffer, count);
+    this.socket = connect(this.host, this.port, read, () => this.disconnected());
   }
 
   // Ends the connection; the next request opens another.

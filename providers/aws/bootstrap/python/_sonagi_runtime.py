@@ -461,12 +461,13 @@ def restore(api):
 
 
 def search_path():
-    """The function's code first, then layers, then what PYTHONPATH named, then the standard library."""
-    sys.path.remove(_HERE)
+    """The function's code first, then layers, then what PYTHONPATH named, this folder, the standard library."""
     user = [entry for entry in os.environ.get("PYTHONPATH", "").split(":") if entry]
     standard = [entry for entry in sys.path if entry not in user and entry != _HERE]
     packages = "/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2]
-    sys.path[:] = [os.environ.get("LAMBDA_TASK_ROOT", "/var/task"), packages, "/opt/python", *user, *standard]
+    layers = [packages, "/opt/python"]
+    own = [] if _HERE in user else [_HERE]
+    sys.path[:] = [os.environ.get("LAMBDA_TASK_ROOT", "/var/task"), *layers, *user, *own, *standard]
     return standard
 
 

@@ -43,6 +43,7 @@ const NODE: &[(&str, &str)] = &[
     ("errors.cjs", include_str!("../../bootstrap/node/errors.cjs")),
     ("loader.cjs", include_str!("../../bootstrap/node/loader.cjs")),
     ("logging.cjs", include_str!("../../bootstrap/node/logging.cjs")),
+    ("socket.cjs", include_str!("../../bootstrap/node/socket.cjs")),
     ("streaming.cjs", include_str!("../../bootstrap/node/streaming.cjs")),
 ];
 

@@ -102,9 +102,13 @@ impl State {
         }
     }
 
-    /// Leaves Running if the event's caller gave up before any connection had it.
-    fn forget_abandoned(&mut self) {
-        if matches!(&self.phase, Phase::Running { answer, taken: false, .. } if answer.is_closed()) {
+    /// Leaves Running if the event's caller has given up and no runtime works on it: none had it yet, or the one that
+    /// had it asks for another (`asked_again`).
+    fn forget_abandoned(&mut self, asked_again: bool) {
+        if let Phase::Running { answer, taken, .. } = &self.phase
+            && answer.is_closed()
+            && (asked_again || !taken)
+        {
             self.phase = Phase::Ready;
         }
     }
@@ -132,7 +136,7 @@ impl Exchange {
         let (answer, receiver) = oneshot::channel();
         let call = Arc::new(call);
         let mut state = self.0.lock();
-        state.forget_abandoned();
+        state.forget_abandoned(false);
         match &state.phase {
             Phase::Ready if !state.waiting.is_empty() => {
                 state.phase = Phase::Running {
@@ -148,6 +152,7 @@ impl Exchange {
                 }
                 state.pending = Some((call, answer));
             }
+            Phase::Running { answer: open, .. } if open.is_closed() => state.pending = Some((call, answer)),
             Phase::Running { .. } | Phase::InitFailed(_) | Phase::Closed => return Err(SessionError::NotDelivered),
         }
         Ok(receiver)
@@ -291,7 +296,7 @@ impl Waiter<'_> {
             state.tickets += 1;
             state.tickets
         });
-        state.forget_abandoned();
+        state.forget_abandoned(first);
         if first {
             match &state.phase {
                 Phase::Started | Phase::ResponseSent { .. } => {

@@ -283,7 +283,21 @@ exports.handler = (event, context, callback) => {
     if (event === 'twice') { callback(null, 1); callback(null, 2) }
 }
 "#;
+    let never = "exports.handler = () => new Promise(() => {})";
     if !has_callbacks() {
+        let mut running = node("index.handler").file("index.js", never).start();
+        let session = std::sync::Arc::clone(&running.session);
+        let (answer, gone) = tokio::join!(session.invoke(call("{}")), async {
+            let gone = running.gone().await;
+            session.drained().await;
+            gone
+        });
+        assert_eq!((answer.unwrap_err(), gone.code), (SessionError::Closed, Some(0)));
+        let deprecated = node("index.handler").file("index.js", code).start();
+        let Err(InitFailure::Reported(error)) = deprecated.ready().await else {
+            panic!("ready")
+        };
+        assert_eq!(error.kind.as_deref(), Some("Runtime.CallbackHandlerDeprecated"));
         return;
     }
     let running = node("index.handler").file("index.js", code).start();
@@ -292,9 +306,7 @@ exports.handler = (event, context, callback) => {
     assert_eq!(running.json("\"twice\"").await, 1);
     // The timer of the event before has run: it was waited for.
     assert_eq!(running.json("\"go\"").await, true);
-    let settled = node("index.handler")
-        .file("index.js", "exports.handler = () => new Promise(() => {})")
-        .start();
+    let settled = node("index.handler").file("index.js", never).start();
     assert_eq!(settled.json("{}").await, serde_json::Value::Null);
 }
 
@@ -577,6 +589,39 @@ async fn streams_flow_through_and_end_as_they_should() {
         stdout.contains("WARN\tStreaming handlers ignore return values."),
         "{stdout}"
     );
+}
+
+#[tokio::test]
+async fn a_node_without_the_handle_that_we_use_works_through_its_streams() {
+    let running = node("index.handler")
+        .file("index.js", STREAMS)
+        .file("none.js", "process.binding = () => { throw new Error('gone') }")
+        .env("NODE_OPTIONS", "--require ./none.js")
+        .start();
+    for (name, body) in [("plain", "abc"), ("late", "some"), ("pipe", "xyz")] {
+        let (bytes, _) = collect(running.reply(call(format!("\"{name}\""))).await.unwrap()).await;
+        assert_eq!(String::from_utf8_lossy(&bytes), body);
+    }
+    let (bytes, end) = collect(running.reply(call("\"large\"")).await.unwrap()).await;
+    assert_eq!((bytes.len(), end), (64 * 65536, Some(Ok(()))));
+    let echo = node("index.handler")
+        .file(
+            "index.js",
+            "exports.handler = async (n) => [process.moduleLoadList.includes('NativeModule net'), 'x'.repeat(n)]",
+        )
+        .file("none.js", "process.binding = () => { throw new Error('gone') }")
+        .env("NODE_OPTIONS", "--require ./none.js")
+        .start();
+    assert_eq!(echo.json("2").await, serde_json::json!([true, "xx"]));
+    assert!(echo.reply(call("7000000")).await.is_err());
+    assert_eq!(echo.json("3").await[1], "xxx");
+}
+
+#[tokio::test]
+async fn nothing_is_loaded_that_a_small_function_does_not_need() {
+    let code = "exports.handler = async () => process.moduleLoadList.filter((name) => /NativeModule (net|stream|http|tty)$/.test(name))";
+    let running = node("index.handler").file("index.js", code).start();
+    assert_eq!(running.json("{}").await, serde_json::json!([]));
 }
 
 #[tokio::test]

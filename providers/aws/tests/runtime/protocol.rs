@@ -344,7 +344,11 @@ async fn sizes_are_bounded_whatever_is_declared() {
     })
     .await;
     assert_eq!(whole(reply).len() as u64, LIMIT);
-    // A header of a megabyte is allowed, two are not.
+}
+
+#[tokio::test]
+async fn a_header_of_a_megabyte_is_allowed_and_two_are_not() {
+    let served = serve();
     let cause = |bytes: usize| format!("Lambda-Runtime-Function-Xray-Error-Cause: {}\r\n", "c".repeat(bytes));
     let reply = with_event(&served, |mut raw, id| async move {
         let text = format!(
@@ -534,6 +538,19 @@ async fn an_event_given_up_cannot_be_answered() {
         .answer()
         .await;
     assert_eq!((late.status, error_type(&late).as_str()), (400, "InvalidRequestID"));
+    // A runtime that asks again does not get it again.
+    raw.send(NEXT).await;
+    let next_event = call("\"another\"");
+    let next_id = next_event.invocation;
+    let (reply, ()) = tokio::join!(within("the answer", served.session.invoke(next_event)), async {
+        let next = raw.answer().await;
+        assert_eq!(next.body, "\"another\"");
+        raw.send(post(&format!("invocation/{next_id}/response"), "1"))
+            .await
+            .answer()
+            .await;
+    });
+    assert_eq!(whole(reply), "1");
 }
 
 #[tokio::test]

@@ -444,6 +444,16 @@ def handler(event, context):
 }
 
 #[tokio::test]
+async fn errors_are_told_whatever_the_search_path() {
+    let code = "def handler(event, context):\n    raise KeyError('k')\n";
+    let running = Source::python("app.handler", code)
+        .file("traceback.py", "raise SystemExit(9)")
+        .env("PYTHONPATH", "/none")
+        .start();
+    assert_eq!(running.error("{}").await["errorType"], "KeyError");
+}
+
+#[tokio::test]
 async fn an_answer_that_is_too_large_costs_only_itself() {
     let code = "def handler(event, context):\n    return 'x' * event\n";
     let running = Source::python("app.handler", code).start();
