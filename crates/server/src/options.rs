@@ -45,9 +45,10 @@ pub struct Options {
     pub drain: Duration,
     /// Cells prepared ahead, all runtimes together.
     pub cells: usize,
-    /// First host uid for instances; each live instance has its own.
+    /// First of the host uids set aside for instances; each node takes a block of its own from there on, and each live
+    /// instance has its own uid.
     pub uid_base: u32,
-    /// Host uids for instances, and so the number of instances at once.
+    /// Host uids of this node, and so the most instances and ready cells at once.
     pub uid_count: u32,
     /// Further directories to search for language interpreters.
     pub interpreters: Vec<PathBuf>,

@@ -65,11 +65,11 @@ pub struct Settings {
     #[arg(long, env = "SONAGI_CELLS", value_name = "CELLS", hide_env_values = true)]
     cells: Option<usize>,
 
-    /// First uid of the host for instances [default: 1000000000]
+    /// First uid of those set aside for the nodes of this host [default: 1000000000]
     #[arg(long, env = "SONAGI_UID_BASE", value_name = "UID", hide_env_values = true)]
     uid_base: Option<u32>,
 
-    /// Uids of the host for instances, one for each [default: 65536]
+    /// Uids of this node, one for each instance and ready cell [default: 4096]
     #[arg(long, env = "SONAGI_UID_COUNT", value_name = "UIDS", hide_env_values = true)]
     uid_count: Option<u32>,
 
