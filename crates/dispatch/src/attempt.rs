@@ -318,6 +318,13 @@ impl Attempt {
         let (mut first, mut last) = (Vec::new(), Vec::new());
         if let Some(contract) = &contract {
             first = this.start_lines(contract);
+            if ending.outcome == Outcome::InitTimeout {
+                first.extend(contract.narrate(&Moment::TimedOut {
+                    invocation: this.request.invocation,
+                    at: this.inner.clock.now(),
+                    timeout: this.timeout(),
+                }));
+            }
             last = contract.narrate(&Moment::End { record: &record });
         }
         let log_tail = match this.request.log_tail {
@@ -370,7 +377,8 @@ impl Attempt {
             duration_us: u64::try_from(ran.duration.as_micros()).unwrap_or(u64::MAX),
             billed_ms,
             memory: revision.spec.memory,
-            memory_peak: ran.memory_peak,
+            // The kernel counts files in the scratch space too, which has a limit of its own.
+            memory_peak: ran.memory_peak.min(revision.spec.memory),
             scratch: revision.spec.scratch,
             response_bytes: ending.response_bytes,
             status: RunStatus::from(&ending.outcome),

@@ -21,12 +21,35 @@ impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(9) => f.write_str("signal: killed"),
-            Self::Signal(signal) => write!(f, "signal: {signal}"),
+            Self::Signal(signal) => match signal_name(*signal) {
+                Some(name) => write!(f, "signal: {name}"),
+                None => write!(f, "signal: {signal}"),
+            },
             Self::OutOfMemory => f.write_str("out of memory"),
             Self::Reclaimed => f.write_str("reclaimed by the platform"),
         }
     }
+}
+
+/// What people call a signal. Numbers: signal(7), x86-64 and aarch64.
+const fn signal_name(signal: i32) -> Option<&'static str> {
+    Some(match signal {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        31 => "bad system call",
+        _ => return None,
+    })
 }
 
 /// An error that function code reported, in its own words.

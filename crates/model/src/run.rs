@@ -61,12 +61,10 @@ impl From<&Outcome> for RunStatus {
         match outcome {
             Outcome::Success => Self::Success,
             Outcome::FunctionError(_) => Self::FunctionError,
-            Outcome::Timeout => Self::Timeout,
+            Outcome::Timeout | Outcome::InitTimeout => Self::Timeout,
             Outcome::Exited(Exit::OutOfMemory) | Outcome::InitExited(Exit::OutOfMemory) => Self::OutOfMemory,
             Outcome::Exited(_) => Self::Crash,
-            Outcome::InitError(_) | Outcome::InitExited(_) | Outcome::InitTimeout | Outcome::EntryPoint { .. } => {
-                Self::InitError
-            }
+            Outcome::InitError(_) | Outcome::InitExited(_) | Outcome::EntryPoint { .. } => Self::InitError,
             Outcome::ResponseTooLarge(_) => Self::ResponseTooLarge,
             Outcome::ProtocolViolation(_) => Self::ProtocolViolation,
             Outcome::CallerGone => Self::CallerGone,

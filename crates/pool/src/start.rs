@@ -212,11 +212,13 @@ impl Start {
         Ok(instance)
     }
 
-    /// Waits until the function is ready. It holds its place among those that start for a while only.
+    /// Waits until the function is ready. It holds its place among those that start for a while only. An initialization
+    /// that the contract would cut and begin anew inside the call goes on here instead, as long as the call itself may
+    /// take: nothing is done twice, and a function that needs longer can run at all.
     async fn initialize(&self, instance: &Instance, permit: OwnedSemaphorePermit) -> Result<(), Outcome> {
         let mut ready = instance.session.ready();
         let mut exited = instance.sandbox.exited();
-        let deadline = sleep(self.sub.contract.limits().init);
+        let deadline = sleep(self.sub.contract.limits().init.max(self.sub.revision.spec.timeout));
         let slot = sleep(SLOT_HELD_AT_MOST);
         tokio::pin!(deadline, slot);
         let mut permit = Some(permit);

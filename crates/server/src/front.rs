@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use sonagi_wire::{Body, BoxError, empty, full};
+use sonagi_wire::{Body, BoxError, RequestCount, empty, full};
 use tower_service::Service as _;
 
 use crate::health::Health;
@@ -85,6 +85,8 @@ pub(crate) struct Connection {
     pub(crate) front: Arc<Front>,
     /// Who is at the other end.
     pub(crate) peer: SocketAddr,
+    /// Its requests under way.
+    pub(crate) count: RequestCount,
 }
 
 impl Service<Request<Incoming>> for Connection {
@@ -93,11 +95,12 @@ impl Service<Request<Incoming>> for Connection {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Self { front, peer } = self.clone();
+        let Self { front, peer, count } = self.clone();
+        let under_way = count.begin();
         Box::pin(async move {
             let head = request.method() == Method::HEAD;
             let response = front.handle(request, peer).await;
-            Ok(if head { response.map(|_| empty()) } else { response })
+            Ok(response.map(|body| under_way.hold(if head { empty() } else { body })))
         })
     }
 }

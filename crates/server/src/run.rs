@@ -116,9 +116,10 @@ async fn serve(
         HttpLimits::default(),
         tasks.clone(),
         stopping.clone(),
-        move |peer| Connection {
+        move |peer, count| Connection {
             front: Arc::clone(&front),
             peer,
+            count,
         },
     ));
     let endpoint = format!("http://{address}");

@@ -7,4 +7,4 @@ mod serve;
 
 pub use body::{Body, BodyError, BoxError, channel, empty, full, read_limited};
 pub use headers::{HeaderProblem, safe_header, strip_hop_by_hop};
-pub use serve::{HttpLimits, accept_loop, serve_stream};
+pub use serve::{HttpLimits, RequestCount, UnderWay, accept_loop, serve_stream};

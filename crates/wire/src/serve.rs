@@ -2,11 +2,14 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -15,7 +18,72 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::Body;
+use crate::{Body, BoxError};
+
+/// How often a stopping server looks whether a connection has anything left to finish.
+const STOP_CHECK: Duration = Duration::from_millis(250);
+
+/// Counts the requests under way on one connection, until the last byte of each answer is handed over. A service that
+/// counts lets its connection be closed at a stop although half of a further request may have come.
+#[derive(Debug, Clone, Default)]
+pub struct RequestCount(Arc<AtomicUsize>);
+
+impl RequestCount {
+    /// A request has come; the value goes into [`UnderWay::hold`].
+    #[must_use]
+    pub fn begin(&self) -> UnderWay {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(&self.0))
+    }
+
+    fn is_zero(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// One request under way, until this is dropped.
+#[derive(Debug)]
+pub struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    /// A body that keeps its request under way until it is sent.
+    #[must_use]
+    pub fn hold(self, body: Body) -> Body {
+        Body::new(CountedBody { body, _counted: self })
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body that holds its request's place among those under way.
+struct CountedBody {
+    body: Body,
+    _counted: UnderWay,
+}
+
+impl http_body::Body for CountedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// Bounds of an HTTP server.
 #[derive(Debug, Clone)]
@@ -50,7 +118,7 @@ pub async fn accept_loop<S, M>(
     stop: CancellationToken,
     make_service: M,
 ) where
-    M: Fn(std::net::SocketAddr) -> S,
+    M: Fn(std::net::SocketAddr, RequestCount) -> S,
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -63,7 +131,9 @@ pub async fn accept_loop<S, M>(
         };
         match accepted {
             Ok((stream, peer, place)) => {
-                let connection = serve_stream(stream, limits.clone(), make_service(peer), stop.clone());
+                let count = RequestCount::default();
+                let service = make_service(peer, count.clone());
+                let connection = serve_stream(stream, limits.clone(), service, stop.clone(), Some(count));
                 tasks.spawn(async move {
                     connection.await;
                     drop(place);
@@ -91,8 +161,13 @@ async fn accept(
 
 /// Serves one connection to its end. When `stop` is cancelled, the request under way is finished and the connection
 /// closed. Not cancel safe: dropping it cuts the connection.
-pub async fn serve_stream<S>(stream: TcpStream, limits: HttpLimits, service: S, stop: CancellationToken)
-where
+pub async fn serve_stream<S>(
+    stream: TcpStream,
+    limits: HttpLimits,
+    service: S,
+    stop: CancellationToken,
+    count: Option<RequestCount>,
+) where
     S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Send + 'static,
     S::Future: Send + 'static,
 {
@@ -118,7 +193,13 @@ where
         result = connection.as_mut() => result,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // A connection without a request under way has nothing to finish, though half a request may have come.
+            loop {
+                tokio::select! {
+                    result = connection.as_mut() => break result,
+                    () = tokio::time::sleep(STOP_CHECK) => if count.as_ref().is_some_and(RequestCount::is_zero) { return },
+                }
+            }
         }
     };
     if let Err(error) = result {

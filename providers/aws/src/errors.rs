@@ -311,7 +311,8 @@ fn of_archive(problem: &ArchiveProblem, limits: &LambdaLimits) -> LambdaError {
 pub(crate) fn damaged() -> LambdaError {
     LambdaError::new(
         Code::InvalidZipFile,
-        "The stored code of the function is damaged and has been quarantined. Deploy it again.",
+        "The stored code of the function is damaged and has been quarantined. A damaged copy is made anew at the next call; \
+         if this comes again, deploy the function again.",
     )
 }
 

@@ -51,7 +51,7 @@ const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 /// Parts of `/proc` that can be read but not changed.
 const READ_ONLY: [&str; 5] = ["sys", "bus", "fs", "irq", "sysrq-trigger"];
 /// Parts of `/proc` that are not there: an empty folder or file is. What this kernel does not have is left out.
-const MASKED: [&str; 25] = [
+const MASKED: [&str; 26] = [
     "acpi",
     "asound",
     "interrupts",
@@ -62,6 +62,7 @@ const MASKED: [&str; 25] = [
     "scsi",
     "timer_list",
     "timer_stats",
+    "cmdline",
     "kallsyms",
     "kmsg",
     "kpagecount",

@@ -103,7 +103,7 @@ pub async fn serve() -> Served {
         .expect("a port of the loopback address");
     let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
     let router = router(state);
-    let service = move |_| {
+    let service = move |_, _| {
         let router = router.clone();
         hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
             let mut router = router.clone();

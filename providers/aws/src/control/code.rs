@@ -118,7 +118,7 @@ pub(crate) fn archive(input: &CodeInput<'_>, limit: u64) -> Result<Bytes, Lambda
     }
     if input.s3_bucket.is_some() || input.s3_key.is_some() {
         return Err(LambdaError::not_offered(
-            "Code in buckets (S3Bucket, S3Key) is; send the archive as ZipFile. It is",
+            "Send the archive as ZipFile: code in buckets (S3Bucket, S3Key) is",
         ));
     }
     let text = input.zip_file.as_ref().map(|text| text.0.as_ref()).unwrap_or_default();

@@ -91,7 +91,8 @@ const fn status(status: RunStatus) -> Option<(&'static str, Option<&'static str>
         RunStatus::Timeout => Some(("timeout", None)),
         RunStatus::Crash => Some(("error", Some("Runtime.ExitError"))),
         RunStatus::OutOfMemory => Some(("error", Some("Runtime.OutOfMemory"))),
-        RunStatus::InitError => Some(("error", Some("Runtime.Unknown"))),
+        // Errors that the function reported have their own type; what is left are ends of its process.
+        RunStatus::InitError => Some(("error", Some("Runtime.ExitError"))),
         RunStatus::ProtocolViolation | RunStatus::Platform => Some(("error", Some("Sandbox.Failure"))),
     }
 }

@@ -105,7 +105,7 @@ async fn serve_front(front: FrontSlot, instance: InstanceId, stream: TcpStream, 
         head_timeout: None,
         ..HttpLimits::default()
     };
-    serve_stream(stream, limits, service, stop).await;
+    serve_stream(stream, limits, service, stop, None).await;
 }
 
 fn unavailable() -> Response<sonagi_wire::Body> {

@@ -32,7 +32,7 @@ async fn only_the_instances_own_key_opens() {
     let inside = format!("http://{}", listener.local_addr().unwrap());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let front = Arc::clone(world.aws.front());
-    let service = move |_| {
+    let service = move |_, _| {
         let front = Arc::clone(&front);
         service_fn(move |request: Request<Incoming>| {
             let answer = front.serve(request, instance);

@@ -120,7 +120,7 @@ impl World {
         let aws = Arc::new(Aws::new(deps).await.expect("the Lambda surface"));
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let front = Arc::clone(aws.front());
-        let service = move |peer| {
+        let service = move |peer, _| {
             let front = Arc::clone(&front);
             service_fn(move |request: Request<Incoming>| {
                 let front = Arc::clone(&front);
