@@ -69,12 +69,20 @@ pub fn run(options: &Options, settings: Vec<sonagi_api::Setting>) -> Result<(), 
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(workers())
         .thread_name("sonagi")
         .build()
         .map_err(Error::Runtime)?;
     let result = runtime.block_on(serve(options, settings, state, spawner));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
+}
+
+/// Threads that serve: half of the cores. The others are for functions, and a request's steps, which are many and short,
+/// wake each other on one core instead of across two (measured on two cores: a third more calls a second at one connection,
+/// the same at sixteen).
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 async fn serve(
