@@ -235,7 +235,7 @@ mod tests {
             ("/usr/local/lib/libx.so", Some("local/lib/libx.so")),
             ("/library/x", None),
             ("/opt/x/lib/libx.so", None),
-            ("/root/.pyenv", None),
+            ("/home/dev/.pyenv", None),
         ] {
             assert_eq!(in_usr(Path::new(path)).as_deref(), expected.map(Path::new), "{path}");
         }
