@@ -216,6 +216,11 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// The provider's short name, the first part of its namespaces.
     fn provider(&self) -> &'static str;
 
+    /// Other short names under which people may ask for it.
+    fn nicknames(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Makes code live: a new function, or new code and settings of one.
     ///
     /// # Errors

@@ -1,17 +1,13 @@
 //! Wires ports to adapters: the one place where the parts meet.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use sonagi_aws::{Aws, AwsContract, AwsDeps, CONTRACT, Engine, LambdaTargets, TemporaryCredentials};
 use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, RetryPolicy, Targets};
 use sonagi_pool::{Contracts, Pool, PoolOptions};
-use sonagi_ports::{
-    Adapter, Clock, Contract, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy, UsageRow,
-};
+use sonagi_ports::{Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
 use sonagi_sandbox_linux::LinuxSandbox;
 use sonagi_sandbox_linux::interpreter::{HostInterpreters, Search};
 use sonagi_store::{StateDir, Stores};
@@ -22,10 +18,12 @@ use tokio_util::task::TaskTracker;
 use crate::ahead::Ahead;
 use crate::front::Front;
 use crate::health::Health;
-use crate::native::{Access, Limits, NativeState, Priced};
+use crate::native::{Access, Limits, NativeState};
+use crate::price::price_by;
+use crate::providers::{Engine, Ground, PROVIDERS};
 use crate::retire::RetireInstances;
 use crate::run::Error;
-use crate::{CpuShare, Options, checks, token};
+use crate::{Options, checks, token};
 
 /// The parts that the life of the platform is about.
 pub(crate) struct Platform {
@@ -115,23 +113,26 @@ pub(crate) async fn assemble(
     let catalog = Arc::new(catalog.map_err(|error| broken(state, error))?);
     let interpreters = open_interpreters(options, state).await?;
     make_interpreters_ready(&interpreters, &tasks);
-    let credentials = Arc::new(TemporaryCredentials::new(entropy.as_ref()));
-    let contract = Arc::new(
-        AwsContract::new(
-            Arc::clone(&interpreters) as _,
-            interpreters.base_system().to_vec(),
-            state.path().join("bootstrap"),
-            Arc::clone(&credentials),
-            Arc::clone(&clock),
-            Arc::clone(&entropy),
-            sonagi_aws::RuntimeOptions {
-                cap_cpu: options.cpu == CpuShare::Cap,
-                ..Default::default()
-            },
-        )
-        .map_err(|error| broken(state, error))?,
-    );
-    let contracts: Contracts = [Arc::clone(&contract) as Arc<dyn Contract>].into_iter().collect();
+    let ground = Ground {
+        options: options.clone(),
+        address,
+        folder: state.path().to_owned(),
+        records: records.into(),
+        catalog: Arc::clone(&catalog),
+        store: Arc::clone(&stores.metadata),
+        interpreters: Arc::clone(&interpreters) as _,
+        base_system: interpreters.base_system().to_vec(),
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let mut registered = Vec::with_capacity(PROVIDERS.len());
+    for register in PROVIDERS {
+        registered.push(register(&ground).map_err(|error| broken(state, error))?);
+    }
+    let contracts = registered
+        .iter()
+        .flat_map(|provider| provider.contracts.iter().cloned());
+    let contracts: Contracts = contracts.collect();
     let preparing = Arc::clone(&ahead).run(contracts.clone(), Arc::clone(&sandbox) as _, options.cells);
     let stop = CancellationToken::new();
     tasks.spawn(stop.clone().run_until_cancelled_owned(preparing));
@@ -152,8 +153,8 @@ pub(crate) async fn assemble(
         Arc::clone(&clock),
     );
     let _ = retire.dispatcher.set(dispatcher.clone());
-    let targets = LambdaTargets::new(Arc::clone(&catalog), Arc::clone(&entropy), options.account_concurrency);
-    let targets: Targets = [(CONTRACT.to_owned(), Arc::new(targets) as _)].into_iter().collect();
+    let targets = registered.iter().flat_map(|provider| provider.targets.iter().cloned());
+    let targets: Targets = targets.collect();
     let asynchronous = Asynchronous::start(
         asynchronous_options(options),
         Arc::clone(&stores.events),
@@ -162,23 +163,19 @@ pub(crate) async fn assemble(
         dispatcher.clone(),
         Arc::clone(&clock),
     );
-    let aws = Aws::new(AwsDeps {
-        catalog: Arc::clone(&catalog),
-        runner: Arc::new(Engine::new(dispatcher.clone(), asynchronous.clone())),
-        records: &records,
-        store: Arc::clone(&stores.metadata),
-        credentials,
-        contract: Arc::clone(&contract) as _,
-        clock: Arc::clone(&clock),
-        entropy: Arc::clone(&entropy),
-        options: aws_options(options, address),
-    });
-    let aws = Arc::new(aws.await.map_err(|error| broken(state, error))?);
-    contract.attach(Arc::clone(aws.front()) as _);
+    let engine = Engine {
+        dispatcher: dispatcher.clone(),
+        asynchronous: asynchronous.clone(),
+    };
+    let mut providers = Vec::with_capacity(registered.len());
+    for provider in registered {
+        let opened = (provider.open)(engine.clone()).await;
+        providers.push(opened.map_err(|error| broken(state, error))?);
+    }
 
     let bearer = bearer_token(state, entropy.as_ref())?;
     let native = NativeState {
-        adapters: vec![Arc::clone(&aws) as Arc<dyn Adapter>],
+        adapters: providers.iter().map(|provider| Arc::clone(&provider.adapter)).collect(),
         catalog: Arc::clone(&catalog),
         runs: Arc::clone(&stores.runs),
         logs: Arc::clone(&stores.logs),
@@ -192,7 +189,7 @@ pub(crate) async fn assemble(
         endpoint: format!("http://{address}"),
         settings,
         checks: checks::of_host(Arc::clone(&interpreters) as Arc<dyn Interpreters>, groups),
-        price: Arc::new(price),
+        price: price_by(&providers),
         limits: Limits::default(),
         stop: stop.clone(),
     };
@@ -207,7 +204,7 @@ pub(crate) async fn assemble(
         last_good: tokio::sync::Mutex::default(),
     };
     let front = Front {
-        aws: Arc::clone(aws.front()),
+        surfaces: providers.into_iter().map(|provider| provider.surface).collect(),
         native: crate::native::router(native),
         health: Arc::new(health),
     };
@@ -273,16 +270,6 @@ fn asynchronous_options(options: &Options) -> AsynchronousOptions {
     }
 }
 
-fn aws_options(options: &Options, address: SocketAddr) -> sonagi_aws::AwsOptions {
-    sonagi_aws::AwsOptions {
-        address,
-        base_domain: options.base_domain.clone(),
-        account_concurrency: options.account_concurrency,
-        insecure_dev: options.insecure_dev,
-        ..Default::default()
-    }
-}
-
 /// The token of the native API, made at the first start.
 fn bearer_token(state: &StateDir, entropy: &dyn Entropy) -> Result<String, Error> {
     if let Some(kept) = state.read_private("token")?
@@ -294,40 +281,4 @@ fn bearer_token(state: &StateDir, entropy: &dyn Entropy) -> Result<String, Error
     let token = token::generate(entropy);
     state.write_private("token", token.as_bytes())?;
     Ok(token)
-}
-
-/// Prices rows at their provider's list price; the provider is the first part of the namespace.
-fn price(rows: &[UsageRow]) -> Priced {
-    let aws = sonagi_aws::tariff();
-    let mut totals: BTreeMap<&str, sonagi_meter::Amount> = BTreeMap::new();
-    let amount = |currency: &str, value: sonagi_meter::Amount| sonagi_api::Amount {
-        currency: currency.to_owned(),
-        value: value.to_string(),
-    };
-    let priced = rows.iter().map(|row| {
-        let tariff = match row.namespace.as_str().split('/').next() {
-            Some("aws") => &aws,
-            _ => return None,
-        };
-        let usage = sonagi_meter::Usage {
-            attempts: row.attempts,
-            billed_ms: row.billed_ms,
-            memory: row.memory,
-            scratch: row.scratch,
-        };
-        let total = sonagi_meter::price(&[usage], tariff).first()?.total();
-        let sum = totals
-            .entry(tariff.currency.as_str())
-            .or_insert(sonagi_meter::Amount::ZERO);
-        *sum = *sum + total;
-        Some(amount(&tariff.currency, total))
-    });
-    let rows = priced.collect();
-    Priced {
-        rows,
-        totals: totals
-            .into_iter()
-            .map(|(currency, value)| amount(currency, value))
-            .collect(),
-    }
 }

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use sonagi_wire::{Body, BoxError, RequestCount, empty, full};
+use sonagi_wire::{Body, BoxError, Claim, Head, RequestCount, Surface, empty, full};
 use tower_service::Service as _;
 
 use crate::health::Health;
@@ -17,8 +17,8 @@ use crate::health::Health;
 /// Where requests go.
 #[derive(Debug, Clone)]
 pub(crate) struct Front {
-    /// AWS: control plane, function URLs.
-    pub(crate) aws: Arc<sonagi_aws::Front>,
+    /// The providers' parts, in the order in which they are asked.
+    pub(crate) surfaces: Vec<Arc<dyn Surface>>,
     /// The native API.
     pub(crate) native: axum::Router,
     /// Alive, ready, metrics.
@@ -30,20 +30,25 @@ impl Front {
         if let Some(problem) = malformed(&request) {
             return plain(StatusCode::BAD_REQUEST, problem);
         }
-        let (path, method) = (request.uri().path(), request.method());
-        if self.aws.claims_host(request.headers()) {
-            return self.aws.handle(request, peer).await;
+        let mut by_path = None;
+        for surface in &self.surfaces {
+            match surface.claim(&Head::from(&request)) {
+                Claim::Host => return surface.serve(request, peer).await,
+                Claim::Path => by_path = by_path.or(Some(surface)),
+                Claim::None => {}
+            }
         }
+        let (path, method) = (request.uri().path(), request.method());
         if path == "/sonagi" || path.starts_with("/sonagi/") {
             return self.native(request).await;
         }
-        match (method, path) {
-            (&Method::GET | &Method::HEAD, "/healthz") => plain(StatusCode::OK, "alive\n"),
-            (&Method::GET | &Method::HEAD, "/readyz") => self.health.ready().await,
-            (&Method::GET | &Method::HEAD, "/metrics") => self.health.metrics(request.headers()),
-            _ if self.aws.claims(&request) => self.aws.handle(request, peer).await,
-            (&Method::GET | &Method::HEAD, "/") => plain(StatusCode::OK, GREETING),
-            _ => plain(
+        match (method, path, by_path) {
+            (&Method::GET | &Method::HEAD, "/healthz", _) => plain(StatusCode::OK, "alive\n"),
+            (&Method::GET | &Method::HEAD, "/readyz", _) => self.health.ready().await,
+            (&Method::GET | &Method::HEAD, "/metrics", _) => self.health.metrics(request.headers()),
+            (_, _, Some(surface)) => surface.serve(request, peer).await,
+            (&Method::GET | &Method::HEAD, "/", None) => plain(StatusCode::OK, GREETING),
+            (_, _, None) => plain(
                 StatusCode::NOT_FOUND,
                 "nothing is served at this path\nhint: `sonagi ls` lists functions and their URLs\n",
             ),
@@ -60,7 +65,7 @@ impl Front {
     }
 }
 
-const GREETING: &str = "Sonagi is running.\nhint: `sonagi deploy DIR` makes source code live; `sonagi env aws` prints what AWS clients need\n";
+const GREETING: &str = "Sonagi is running.\nhint: `sonagi deploy DIR` makes source code live; `sonagi env PROVIDER` prints what a provider's clients need\n";
 
 /// What the HTTP library lets through and we do not: HTTP/1.1 needs exactly one `Host`.
 fn malformed(request: &Request<Incoming>) -> Option<&'static str> {

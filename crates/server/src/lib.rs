@@ -12,6 +12,8 @@ mod front;
 mod health;
 pub mod native;
 mod options;
+mod price;
+mod providers;
 mod retire;
 mod run;
 mod token;

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
 use hyper::body::Incoming;
 use sonagi_model::{InstanceId, InvocationId};
-use sonagi_wire::Body;
+use sonagi_wire::{Body, Claim, Head, Surface};
 
 use crate::auth::{AuthMode, Door, Verifier};
 use crate::control::{CodeLinks, Control, ControlCall, DOWNLOAD_PATH, Operation, Query, RunOperation, is_dated, route};
@@ -46,28 +47,28 @@ impl Front {
     pub(crate) fn new(parts: FrontParts) -> Self {
         Self { parts: Arc::new(parts) }
     }
+}
 
-    /// Whether the host is that of a function URL. Such requests are ours whatever their path.
-    #[must_use]
-    pub fn claims_host(&self, headers: &HeaderMap) -> bool {
-        host_of(headers).is_some_and(is_url_host)
-    }
-
-    /// Whether the request is one of AWS's: a function URL, a dated path, a link we made, or signed.
-    #[must_use]
-    pub fn claims<B>(&self, request: &Request<B>) -> bool {
-        let (uri, headers) = (request.uri(), request.headers());
-        let path = uri.path();
-        is_dated(path)
+#[async_trait]
+impl Surface for Front {
+    /// Ours are function URLs by their host, dated paths, links that we made, and whatever is signed.
+    fn claim(&self, head: &Head<'_>) -> Claim {
+        let path = head.uri.path();
+        if head.host().is_some_and(is_url_host) {
+            Claim::Host
+        } else if is_dated(path)
             || path.starts_with(URL_PATH)
             || path.starts_with(DOWNLOAD_PATH)
-            || self.claims_host(headers)
-            || uri.host().is_some_and(is_url_host)
-            || is_signed(headers, uri)
+            || head.uri.host().is_some_and(is_url_host)
+            || is_signed(head.headers, head.uri)
+        {
+            Claim::Path
+        } else {
+            Claim::None
+        }
     }
 
-    /// Answers a request that [`Self::claims`] says is ours.
-    pub async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    async fn serve(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         with_request_id(self.parts.handle(request, peer).await)
     }
 }

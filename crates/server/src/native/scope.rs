@@ -22,7 +22,10 @@ impl NativeState {
     /// The provider of this name; the first one if `None`.
     pub(super) fn adapter(&self, provider: Option<&str>) -> Result<&Arc<dyn Adapter>, Refusal> {
         let found = match provider {
-            Some(provider) => self.adapters.iter().find(|adapter| adapter.provider() == provider),
+            Some(wanted) => self
+                .adapters
+                .iter()
+                .find(|adapter| adapter.provider() == wanted || adapter.nicknames().contains(&wanted)),
             None => self.adapters.first(),
         };
         found.ok_or_else(|| {

@@ -14,7 +14,7 @@ use sonagi_control::{Catalog, Retired};
 use sonagi_model::{FunctionId, RevisionId};
 use sonagi_ports::fake::{FakeArtifactStore, FakeMetadataStore};
 use sonagi_ports::{Adapter, ContractError, MetadataStore, SystemClock, SystemEntropy};
-use sonagi_wire::{HttpLimits, accept_loop};
+use sonagi_wire::{Claim, Head, HttpLimits, Surface, accept_loop};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -125,8 +125,13 @@ impl World {
             service_fn(move |request: Request<Incoming>| {
                 let front = Arc::clone(&front);
                 async move {
-                    assert!(front.claims(&request), "not claimed: {}", request.uri());
-                    Ok(front.handle(request, peer).await)
+                    assert_ne!(
+                        front.claim(&Head::from(&request)),
+                        Claim::None,
+                        "not claimed: {}",
+                        request.uri()
+                    );
+                    Ok(Surface::serve(&*front, request, peer).await)
                 }
             })
         };

@@ -1,0 +1,73 @@
+//! Registration of AWS Lambda.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use sonagi_aws::{
+    Aws, AwsContract, AwsDeps, AwsOptions, CONTRACT, LambdaTargets, RuntimeOptions, TemporaryCredentials,
+};
+
+use super::{Engine, Failure, Ground, Provider, Registered};
+use crate::CpuShare;
+
+/// See [`super`].
+pub(super) fn register(ground: &Ground) -> Result<Registered, Failure> {
+    let credentials = Arc::new(TemporaryCredentials::new(ground.entropy.as_ref()));
+    let contract = AwsContract::new(
+        Arc::clone(&ground.interpreters),
+        ground.base_system.clone(),
+        ground.folder.join("bootstrap"),
+        Arc::clone(&credentials),
+        Arc::clone(&ground.clock),
+        Arc::clone(&ground.entropy),
+        RuntimeOptions {
+            cap_cpu: ground.options.cpu == CpuShare::Cap,
+            ..Default::default()
+        },
+    )?;
+    let contract = Arc::new(contract);
+    let targets = LambdaTargets::new(
+        Arc::clone(&ground.catalog),
+        Arc::clone(&ground.entropy),
+        ground.options.account_concurrency,
+    );
+    let (ground, opened) = (ground.clone(), Arc::clone(&contract));
+    Ok(Registered {
+        contracts: vec![contract],
+        targets: vec![(CONTRACT.to_owned(), Arc::new(targets))],
+        open: Box::new(move |engine| open(ground, opened, credentials, engine).boxed()),
+    })
+}
+
+async fn open(
+    ground: Ground,
+    contract: Arc<AwsContract>,
+    credentials: Arc<TemporaryCredentials>,
+    engine: Engine,
+) -> Result<Provider, Failure> {
+    let options = AwsOptions {
+        address: ground.address,
+        base_domain: ground.options.base_domain.clone(),
+        account_concurrency: ground.options.account_concurrency,
+        insecure_dev: ground.options.insecure_dev,
+        ..Default::default()
+    };
+    let aws = Aws::new(AwsDeps {
+        catalog: ground.catalog,
+        runner: Arc::new(sonagi_aws::Engine::new(engine.dispatcher, engine.asynchronous)),
+        records: &ground.records,
+        store: ground.store,
+        credentials,
+        contract: Arc::clone(&contract) as _,
+        clock: ground.clock,
+        entropy: ground.entropy,
+        options,
+    });
+    let aws = Arc::new(aws.await?);
+    contract.attach(Arc::clone(aws.front()) as _);
+    Ok(Provider {
+        surface: Arc::clone(aws.front()) as _,
+        adapter: aws,
+        tariff: sonagi_aws::tariff(),
+    })
+}

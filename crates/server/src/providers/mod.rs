@@ -1,0 +1,83 @@
+//! The providers of this platform: one list, one registration each. Nothing else here names a provider.
+//!
+//! A registration has two halves, because the engine stands between them: first what the engine needs (contracts, and
+//! who says where events go), then, given the engine, what serves the provider's clients.
+
+mod aws;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use sonagi_control::Catalog;
+use sonagi_dispatch::{Asynchronous, Dispatcher};
+use sonagi_meter::Tariff;
+use sonagi_ports::{Adapter, Clock, Contract, Entropy, EventTargets, Interpreters, MetadataStore, Mount, Record};
+use sonagi_wire::Surface;
+
+use crate::Options;
+
+/// All providers, in the order in which they are asked whose a request is. The first one is meant where none is named.
+pub(crate) const PROVIDERS: &[Register] = &[aws::register];
+
+/// Why a provider could not be set up.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Sets up the first half of a provider.
+pub(crate) type Register = fn(&Ground) -> Result<Registered, Failure>;
+
+/// What every provider stands on.
+#[derive(Debug, Clone)]
+pub(crate) struct Ground {
+    /// The platform's settings.
+    pub(crate) options: Options,
+    /// The address that is listened on.
+    pub(crate) address: SocketAddr,
+    /// The state directory; a provider may have folders of its own in it.
+    pub(crate) folder: PathBuf,
+    /// The store's records, as loaded at start.
+    pub(crate) records: Arc<[Record]>,
+    /// The functions of all providers.
+    pub(crate) catalog: Arc<Catalog>,
+    /// The store of records.
+    pub(crate) store: Arc<dyn MetadataStore>,
+    /// Interpreters of the host.
+    pub(crate) interpreters: Arc<dyn Interpreters>,
+    /// Mounts that every instance has.
+    pub(crate) base_system: Vec<Mount>,
+    /// The wall clock.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub(crate) entropy: Arc<dyn Entropy>,
+}
+
+/// What runs functions.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    /// Now.
+    pub(crate) dispatcher: Dispatcher,
+    /// Later.
+    pub(crate) asynchronous: Asynchronous,
+}
+
+/// The first half of a provider.
+pub(crate) struct Registered {
+    /// The contracts that its functions speak.
+    pub(crate) contracts: Vec<Arc<dyn Contract>>,
+    /// Where accepted events go, by the name of the contract.
+    pub(crate) targets: Vec<(String, Arc<dyn EventTargets>)>,
+    /// Makes the second half.
+    pub(crate) open: Box<dyn FnOnce(Engine) -> BoxFuture<'static, Result<Provider, Failure>> + Send>,
+}
+
+/// The second half of a provider.
+#[derive(Debug)]
+pub(crate) struct Provider {
+    /// Serves its clients.
+    pub(crate) surface: Arc<dyn Surface>,
+    /// Its side of the native API.
+    pub(crate) adapter: Arc<dyn Adapter>,
+    /// Its list prices.
+    pub(crate) tariff: Tariff,
+}
