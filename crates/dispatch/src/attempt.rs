@@ -43,6 +43,8 @@ pub(crate) struct Attempt {
 enum Handed {
     Reply(Reply),
     Failed(Outcome),
+    /// The function's own error, after which its instance is of no use.
+    Broken(FunctionError),
     NotDelivered,
 }
 
@@ -77,6 +79,15 @@ impl Ending {
             content_type: None,
             response_bytes: 0,
             instance,
+        }
+    }
+
+    /// An error of the function after which its instance is of no use.
+    fn broken(error: FunctionError) -> Self {
+        Self {
+            response_bytes: error.body.len() as u64,
+            instance: Usable::No,
+            ..Self::of(Outcome::FunctionError(error))
         }
     }
 }
@@ -132,6 +143,7 @@ impl Attempt {
                     return Ok(self.whole(lease, Ending::of(outcome), begun).await);
                 }
                 Handed::Failed(outcome) => return Ok(self.whole(lease, Ending::of(outcome), begun).await),
+                Handed::Broken(error) => return Ok(self.whole(lease, Ending::broken(error), begun).await),
                 Handed::Reply(reply) => return Ok(self.answer(lease, reply, begun, deadline).await),
             }
         }
@@ -189,6 +201,9 @@ impl Attempt {
                 Err(SessionError::NotDelivered) => Handed::NotDelivered,
                 Err(SessionError::ResponseTooLarge(limit)) => Handed::Failed(Outcome::ResponseTooLarge(limit)),
                 Err(SessionError::Violation(_) | SessionError::Closed) => Handed::Failed(Outcome::Exited(exit)),
+                Err(SessionError::Broken(error)) => Handed::Broken(error),
+                Err(SessionError::TimedOut) => Handed::Failed(Outcome::Timeout),
+                Err(SessionError::InitTimedOut) => Handed::Failed(Outcome::InitTimeout),
             },
             _drained = drained => Handed::Failed(Outcome::Exited(exit)),
         }
@@ -201,6 +216,9 @@ impl Attempt {
             Err(SessionError::NotDelivered) => Handed::NotDelivered,
             Err(SessionError::ResponseTooLarge(limit)) => Handed::Failed(Outcome::ResponseTooLarge(limit)),
             Err(SessionError::Violation(what)) => Handed::Failed(Outcome::ProtocolViolation(what)),
+            Err(SessionError::Broken(error)) => Handed::Broken(error),
+            Err(SessionError::TimedOut) => Handed::Failed(Outcome::Timeout),
+            Err(SessionError::InitTimedOut) => Handed::Failed(Outcome::InitTimeout),
             // Sessions close when instances end, and may notice first.
             Err(SessionError::Closed) => Handed::Failed(self.end_of(lease, "the session was closed").await),
         }
@@ -273,8 +291,11 @@ impl Attempt {
     /// Meters and narrates the end, gives the instance back or has it destroyed, and keeps the record.
     pub(crate) async fn finish(self, lease: Lease, ending: Ending, begun: Instant) -> Finished {
         let timed_out = ending.outcome == Outcome::Timeout;
-        // The timer is coarser than the clock; nobody pays for that.
-        let duration = if timed_out { self.timeout() } else { begun.elapsed() };
+        let mut duration = begun.elapsed();
+        if timed_out {
+            // The timer is coarser than the clock; nobody pays for that.
+            duration = duration.min(self.timeout());
+        }
         lease.settle();
         let contract = lease.contract().clone();
         if timed_out {

@@ -221,6 +221,12 @@ pub enum SessionError {
     Violation(&'static str),
     /// The session was closed.
     Closed,
+    /// The function failed in a way after which its instance must not get another event; in its own words.
+    Broken(FunctionError),
+    /// It did not answer by a deadline that the contract itself keeps, shorter than the revision's.
+    TimedOut,
+    /// The same while it still prepared for its first event, for contracts that initialize with that.
+    InitTimedOut,
 }
 
 /// The conversation with one instance.

@@ -1,6 +1,7 @@
 //! In-memory fakes with real behaviour: what a port promises holds here too, and the port's suite checks it. They keep
 //! nothing on disk, start no thread, and can be told to fail.
 
+mod archive;
 mod artifact;
 mod clock;
 mod contract;
@@ -13,6 +14,7 @@ pub mod sample;
 mod sandbox;
 mod tokio_clock;
 
+pub use archive::FakeArchive;
 pub use artifact::FakeArtifactStore;
 pub use clock::{ManualClock, SeededEntropy};
 pub use contract::{FakeAct, FakeContract, FakeEnd, FakeInit, FakeSession};

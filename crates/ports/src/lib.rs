@@ -5,6 +5,7 @@
 //! [`suite`] one set of checks per port that is run against the fake and every real adapter.
 
 mod adapter;
+mod archive;
 mod artifact;
 mod clock;
 mod contract;
@@ -24,6 +25,7 @@ pub use adapter::{
     AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall, Settings,
     UrlAccess, VersionView,
 };
+pub use archive::{Archive, Filing, FilingFilter, FilingPart};
 pub use artifact::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree, TreeCheck};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use contract::{

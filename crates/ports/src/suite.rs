@@ -1,6 +1,7 @@
 //! One set of checks per port, run against its fake and against every adapter. Each takes an empty store, and panics
 //! with what it found where the port's promise does not hold.
 
+pub mod archive;
 pub mod artifact;
 pub mod event;
 pub mod log;

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sonagi_model::LogLimits;
-use sonagi_ports::{ArtifactStore, Clock, EventQueue, LogSink, MetadataStore, RunStore, SystemClock};
+use sonagi_ports::{Archive, ArtifactStore, Clock, EventQueue, LogSink, MetadataStore, RunStore, SystemClock};
 
 use crate::StateDir;
+use crate::archive::{ArchiveBounds, FileArchive};
 use crate::artifacts::Artifacts;
 use crate::database::{Bounds, Database, Prepared};
 use crate::durable;
@@ -22,6 +24,10 @@ pub struct Options {
     pub settled_events: u64,
     /// Run records that are kept, the newest; usage per hour is kept for ever. Default 200 000.
     pub runs: u64,
+    /// Archived records that are kept of each scope, the newest. Default 100 000.
+    pub archived: u64,
+    /// Age at which archived records go. Default 7 days.
+    pub archived_age: Duration,
     /// Rings of the usage ledger. Threads are spread over them. Default: one per core, at most 8.
     pub ledger_rings: usize,
     /// Bytes of each ring, allocated on disk at once. Default 2 MiB.
@@ -38,6 +44,8 @@ impl Default for Options {
             pending_events: 100_000,
             settled_events: 100_000,
             runs: 200_000,
+            archived: 100_000,
+            archived_age: Duration::from_secs(7 * 24 * 3600),
             ledger_rings: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
             ledger_ring_bytes: 2 * 1024 * 1024,
             logs: LogLimits::default(),
@@ -65,6 +73,8 @@ pub struct Stores {
     pub events: Arc<dyn EventQueue>,
     /// Runs and usage.
     pub runs: Arc<dyn RunStore>,
+    /// Providers' own records.
+    pub archive: Arc<dyn Archive>,
     /// Archives and unpacked trees.
     pub artifacts: Arc<dyn ArtifactStore>,
     /// Output of functions.
@@ -72,6 +82,7 @@ pub struct Stores {
     database: Arc<Database>,
     ledger: Arc<Ledger>,
     files: Arc<Artifacts>,
+    filings: Arc<FileArchive>,
     lines: Arc<Logs>,
 }
 
@@ -95,6 +106,12 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
     let rings = Rings::open(&folder, sizes, &prepared).map_err(at(folder.clone()))?;
     let root = dir.path().join("artifacts");
     let artifacts = Arc::new(Artifacts::open(root.clone(), dir.node()).map_err(at(root))?);
+    let root = dir.path().join("archive");
+    let kept = ArchiveBounds {
+        per_scope: options.archived,
+        age_ms: i64::try_from(options.archived_age.as_millis()).unwrap_or(i64::MAX),
+    };
+    let filings = Arc::new(FileArchive::open(root.clone(), kept).map_err(at(root))?);
     let root = dir.path().join("logs");
     let lines = Logs::open(root.clone(), options.logs.function, options.clock).map_err(at(root))?;
     let lines = Arc::new(lines);
@@ -105,11 +122,13 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
         metadata: database.clone(),
         events: database.clone(),
         runs: ledger.clone(),
+        archive: filings.clone(),
         artifacts: artifacts.clone(),
         logs: lines.clone(),
         database,
         ledger,
         files: artifacts,
+        filings,
         lines,
     })
 }
@@ -127,6 +146,7 @@ impl Stores {
     pub async fn close(&self) {
         self.lines.close().await;
         self.files.close().await;
+        self.filings.close().await;
         self.ledger.close().await;
         self.database.close().await;
     }

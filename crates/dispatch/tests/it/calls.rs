@@ -87,6 +87,24 @@ async fn each_outcome_has_its_status_and_says_whether_the_instance_lives() {
             0,
         ),
         (
+            FakeAct::Fails(SessionError::Broken(error(b"{}"))),
+            Outcome::FunctionError(error(b"{}")),
+            RunStatus::FunctionError,
+            0,
+        ),
+        (
+            FakeAct::Fails(SessionError::TimedOut),
+            Outcome::Timeout,
+            RunStatus::Timeout,
+            0,
+        ),
+        (
+            FakeAct::Fails(SessionError::InitTimedOut),
+            Outcome::InitTimeout,
+            RunStatus::Timeout,
+            0,
+        ),
+        (
             FakeAct::Fails(SessionError::Closed),
             Outcome::Platform("the session was closed".to_owned()),
             RunStatus::Platform,

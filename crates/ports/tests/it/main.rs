@@ -12,6 +12,11 @@ async fn metadata_store() {
 }
 
 #[tokio::test]
+async fn archive() {
+    suite::archive::check(&fake::FakeArchive::default()).await;
+}
+
+#[tokio::test]
 async fn event_queue() {
     let runs = Arc::new(fake::FakeRunStore::new());
     suite::event::check(&fake::FakeEventQueue::new(runs.clone(), 20), runs.as_ref(), 20).await;

@@ -12,6 +12,12 @@ async fn metadata_store() {
 }
 
 #[tokio::test]
+async fn archive() {
+    let opened = Opened::new(Options::default());
+    suite::archive::check(opened.stores.archive.as_ref()).await;
+}
+
+#[tokio::test]
 async fn event_queue() {
     let opened = Opened::new(Options {
         pending_events: 300,
