@@ -54,6 +54,8 @@ pub enum RunStatus {
     CallerGone,
     /// The platform failed.
     Platform,
+    /// The platform ended while the attempt ran; how far it got is not known, and nobody pays for it.
+    Lost,
 }
 
 impl From<&Outcome> for RunStatus {

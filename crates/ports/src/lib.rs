@@ -13,8 +13,10 @@ mod event;
 mod interpreter;
 mod log;
 mod metadata;
+mod queue;
 mod run;
 mod sandbox;
+mod target;
 
 #[cfg(feature = "testing")]
 pub mod fake;
@@ -32,9 +34,17 @@ pub use contract::{
     Attributes, Call, Contract, ContractError, ContractLimits, InitFailure, Launch, Moment, Opening, Reply, ReplyBody,
     Session, SessionError, StreamPart,
 };
-pub use event::{EventQueue, EventStatus, EventTargets, QueuedEvent, Settlement, Target, TargetGone};
+pub use event::{
+    AcceptError, Accepted, EventHead, EventRoute, EventStatus, Lane, NewEvent, Progress, QueuedEvent, RetryRules, Token,
+};
 pub use interpreter::{Interpreter, Interpreters, Language};
 pub use log::{LogLine, LogSink, LogSource};
 pub use metadata::{Change, MetadataStore, Record, StoreError};
+pub use queue::{
+    Cancelled, DuePage, EventFilter, EventQueue, EventState, EventTotals, EventView, Lease, Postponement, Settlement,
+};
 pub use run::{LedgerError, RunFilter, RunStore, UsageFilter, UsageRow};
 pub use sandbox::{LaunchPlan, Mount, RunningSandbox, Sandbox, SandboxError, Started};
+pub use target::{
+    DeliveryError, Destination, EventEnd, EventIntake, EventTargets, FollowUp, LastAttempt, Target, Undeliverable,
+};

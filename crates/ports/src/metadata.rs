@@ -1,7 +1,7 @@
 //! Durable records of functions, revisions, aliases and providers' documents.
 
 use async_trait::async_trait;
-use sonagi_model::{Alias, AliasName, Document, Function, FunctionId, Revision, RevisionId};
+use sonagi_model::{Alias, AliasName, Document, EventId, Function, FunctionId, Revision, RevisionId};
 
 /// A durable store failed; nothing of the request was kept unless it says so.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,9 @@ pub enum StoreError {
         /// Its bound.
         limit: usize,
     },
+    /// The event is not in the queue: never accepted, or over.
+    #[error("event {0} is not pending")]
+    NotPending(EventId),
     /// A stored record cannot be read: a newer format or damage.
     #[error("stored {what} cannot be read: {why}")]
     Unreadable {

@@ -9,13 +9,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-meter", &["sonagi-model"]),
     ("sonagi-wire", &["sonagi-model"]),
     ("sonagi-api", &["sonagi-model"]),
+    ("sonagi-events", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-pool", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-control", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-store", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-sandbox-linux", &["sonagi-model", "sonagi-ports"]),
     (
         "sonagi-dispatch",
-        &["sonagi-model", "sonagi-ports", "sonagi-pool", "sonagi-meter"],
+        &[
+            "sonagi-model",
+            "sonagi-ports",
+            "sonagi-pool",
+            "sonagi-meter",
+            "sonagi-events",
+        ],
     ),
     (
         "sonagi-aws",

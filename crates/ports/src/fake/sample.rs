@@ -11,7 +11,7 @@ use sonagi_model::{
     Start, TenantId, Timestamp,
 };
 
-use crate::{Attributes, LogLine, LogSource, QueuedEvent};
+use crate::{Attributes, EventRoute, LogLine, LogSource, QueuedEvent};
 
 /// The moment at which samples were made.
 pub const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
@@ -136,14 +136,17 @@ pub fn event(function: &Function, due: Timestamp) -> QueuedEvent {
     attributes.set("trace", "Root=1");
     QueuedEvent {
         id: EventId::generate(),
-        invocation: InvocationId::generate(),
-        contract: "test".to_owned(),
-        function: function.id,
-        qualifier: Some("live".to_owned()),
+        route: EventRoute::Function {
+            contract: "test".to_owned(),
+            function: function.id,
+            qualifier: Some("live".to_owned()),
+        },
+        namespace: function.namespace.clone(),
+        name: function.name.to_string(),
         payload: Bytes::from_static(b"{\"key\": \"\xff\x00\"}"),
         attributes,
+        origin: None,
         accepted: NOW,
-        attempts: 0,
         due,
     }
 }

@@ -153,6 +153,7 @@ fn same(error: &StoreError) -> StoreError {
         StoreError::Full(action) => StoreError::Full(action),
         StoreError::Closed => StoreError::Closed,
         StoreError::Busy { what, limit } => StoreError::Busy { what, limit: *limit },
+        StoreError::NotPending(id) => StoreError::NotPending(*id),
         StoreError::Unreadable { what, why } => StoreError::Unreadable {
             what: what.clone(),
             why: why.clone(),
