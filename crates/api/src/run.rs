@@ -36,6 +36,8 @@ pub enum RunStatus {
     CallerGone,
     /// The platform failed.
     Platform,
+    /// The platform ended while it ran; how far it got is not known, and nobody pays for it.
+    Lost,
     /// A status of a newer platform.
     #[serde(other)]
     Unknown,
@@ -56,6 +58,7 @@ impl RunStatus {
             Self::ProtocolViolation => "protocol violation",
             Self::CallerGone => "caller gone",
             Self::Platform => "platform error",
+            Self::Lost => "lost",
             Self::Unknown => "unknown",
         }
     }

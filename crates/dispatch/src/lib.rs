@@ -10,10 +10,8 @@ mod attempt;
 mod dispatcher;
 mod persist;
 mod relay;
-mod retry;
 
 pub use admission::Running;
 pub use api::{Answer, Finished, LogTail, Refused, Request, Streaming};
-pub use asynchronous::{Asynchronous, AsynchronousOptions, Targets};
+pub use asynchronous::{Asynchronous, AsynchronousOptions, Routes};
 pub use dispatcher::{DispatchOptions, Dispatcher};
-pub use retry::RetryPolicy;

@@ -326,7 +326,9 @@ impl Core {
     fn leased(&mut self, wanted: Vec<EventId>, got: &[EventId], commands: &mut Vec<Command>) {
         self.store_worked();
         for id in wanted {
-            let Some(flight) = self.flights.get_mut(&id) else { continue };
+            let Some(flight) = self.flights.get_mut(&id) else {
+                continue;
+            };
             if got.contains(&id) {
                 flight.phase = Phase::Running;
                 commands.push(Command::Run(flight.head.clone()));
@@ -338,7 +340,9 @@ impl Core {
 
     fn unlease(&mut self, ids: Vec<EventId>) {
         for id in ids.into_iter().rev() {
-            let Some(flight) = self.flights.remove(&id) else { continue };
+            let Some(flight) = self.flights.remove(&id) else {
+                continue;
+            };
             let lane = flight.head.lane.clone();
             if let Some(state) = self.lanes.get_mut(&lane) {
                 state.window.push_front(flight.head);
@@ -348,7 +352,9 @@ impl Core {
     }
 
     fn ended(&mut self, id: EventId, ended: Ended, rules: &RetryRules, now: Timestamp, commands: &mut Vec<Command>) {
-        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let Some(flight) = self.flights.get_mut(&id) else {
+            return;
+        };
         let verdict = decide(&flight.head, ended, rules, now);
         flight.phase = Phase::Keeping {
             verdict,
@@ -387,7 +393,9 @@ impl Core {
 
     fn keep_failed(&mut self, id: EventId, now: Timestamp) {
         self.store_failed(now);
-        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let Some(flight) = self.flights.get_mut(&id) else {
+            return;
+        };
         if self.stopping {
             // It stays leased: the next start knows that an attempt was under way.
             let lane = flight.head.lane.clone();

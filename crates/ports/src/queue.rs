@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 use sonagi_model::{EventId, Namespace, RunRecord, Timestamp};
 
-use crate::{AcceptError, Accepted, EventHead, EventRoute, EventStatus, Lane, Progress, QueuedEvent, StoreError, Token};
+use crate::{
+    AcceptError, Accepted, EventHead, EventRoute, EventStatus, Lane, Progress, QueuedEvent, StoreError, Token,
+};
 
 /// Whether an event is leased in the very transaction that accepts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sonagi_model::{Function, Outcome, Revision};
 
-use crate::{
-    AcceptError, Accepted, Attributes, EventRoute, EventStatus, NewEvent, Progress, QueuedEvent, RetryRules,
-};
+use crate::{AcceptError, Accepted, Attributes, EventRoute, EventStatus, NewEvent, Progress, QueuedEvent, RetryRules};
 
 /// Where an event for a function goes now.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sonagi_control::Catalog;
-use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, RetryPolicy, Targets};
+use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, Routes};
 use sonagi_pool::{Contracts, Pool, PoolOptions};
 use sonagi_ports::{Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
 use sonagi_sandbox_linux::LinuxSandbox;
@@ -153,16 +153,24 @@ pub(crate) async fn assemble(
         Arc::clone(&clock),
     );
     let _ = retire.dispatcher.set(dispatcher.clone());
-    let targets = registered.iter().flat_map(|provider| provider.targets.iter().cloned());
-    let targets: Targets = targets.collect();
+    let mut routes = Routes::new();
+    for provider in &registered {
+        for (contract, targets) in &provider.targets {
+            routes = routes.functions(contract, Arc::clone(targets));
+        }
+        for (adapter, destination) in &provider.destinations {
+            routes = routes.destination(adapter, Arc::clone(destination));
+        }
+    }
     let asynchronous = Asynchronous::start(
-        asynchronous_options(options),
+        AsynchronousOptions::default(),
         Arc::clone(&stores.events),
         Arc::clone(&stores.runs),
-        targets,
+        routes,
         dispatcher.clone(),
-        Arc::clone(&clock),
+        clock.as_ref(),
     );
+    let asynchronous = asynchronous.await.map_err(|error| broken(state, error))?;
     let engine = Engine {
         dispatcher: dispatcher.clone(),
         asynchronous: asynchronous.clone(),
@@ -255,18 +263,6 @@ fn pool_options(options: &Options) -> PoolOptions {
         keep_alive: options.keep_alive,
         node_memory: options.node_memory.unwrap_or(defaults.node_memory),
         ..defaults
-    }
-}
-
-fn asynchronous_options(options: &Options) -> AsynchronousOptions {
-    let retry = RetryPolicy {
-        delays: options.retry_delays.clone(),
-        max_age: options.event_max_age,
-        ..RetryPolicy::default()
-    };
-    AsynchronousOptions {
-        retry,
-        ..Default::default()
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 use sonagi_ports::StoreError;
 
+use events::{Bodies, BodiesError};
 pub(crate) use failure::{Doing, unreadable};
 pub(crate) use runs::{KeptRun, RingPosition, keep_runs_of_ring, ring_positions};
 pub(crate) use schema::SchemaError;
@@ -27,10 +28,16 @@ use writer::Writer;
 const READERS: usize = 2;
 
 /// How much of what has ended is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Bounds {
     pub(crate) pending_events: u64,
+    pub(crate) pending_bytes: u64,
     pub(crate) settled_events: u64,
+    pub(crate) history_events: u64,
+    pub(crate) history_bytes: u64,
+    pub(crate) letters: u64,
+    pub(crate) letter_bytes: u64,
+    pub(crate) tokens: u64,
     pub(crate) runs: u64,
 }
 
@@ -47,6 +54,8 @@ pub(crate) enum DatabaseError {
         #[source]
         source: rusqlite::Error,
     },
+    #[error("open the contents of events")]
+    Bodies(#[from] BodiesError),
     #[error("start a thread of the store")]
     Thread(#[source] std::io::Error),
 }
@@ -56,6 +65,7 @@ pub(crate) enum DatabaseError {
 pub(crate) struct Database {
     writer: Writer,
     readers: Workers<Connection>,
+    bodies: Bodies,
     bounds: Bounds,
 }
 
@@ -94,7 +104,9 @@ impl Prepared {
             Ok(connection)
         });
         let readers = readers.collect::<Result<Vec<_>, DatabaseError>>()?;
+        let bodies = Bodies::open(self.path.with_file_name("bodies"), &self.connection)?;
         Ok(Database {
+            bodies,
             writer: Writer::start(self.connection).map_err(DatabaseError::Thread)?,
             readers: Workers::start("store-reader", readers).map_err(DatabaseError::Thread)?,
             bounds: self.bounds,
@@ -128,7 +140,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
             ("temp_store", "MEMORY"),
         ],
     )?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(96);
     Ok(connection)
 }
 
@@ -172,6 +184,10 @@ impl Database {
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write_blocking(action, work)
+    }
+
+    pub(crate) const fn bodies(&self) -> &Bodies {
+        &self.bodies
     }
 
     pub(crate) const fn bounds(&self) -> Bounds {

@@ -18,10 +18,24 @@ use crate::logs::Logs;
 /// Sizes and bounds, each with its default.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Events that may be pending; more are refused as busy. Default 100 000.
+    /// Events that may be pending; more are refused as busy. Default 1 000 000.
     pub pending_events: u64,
+    /// Bytes that pending events may hold; more are refused as busy. Default 16 GiB.
+    pub pending_bytes: u64,
     /// Ended events whose end is remembered, the newest. Default 100 000.
     pub settled_events: u64,
+    /// Ended events that did what they were sent for and whose content is kept, so that they can be run again, the
+    /// newest. Default 10 000.
+    pub history_events: u64,
+    /// Bytes of those contents. Default 64 MiB.
+    pub history_bytes: u64,
+    /// Dead letters that are kept, the newest. Default 100 000.
+    pub letters: u64,
+    /// Bytes of dead letters that are kept; the newest one is kept whatever its size. Default 1 GiB.
+    pub letter_bytes: u64,
+    /// Tokens by which repeated sendings are recognized; more within their windows are refused as busy. Default
+    /// 1 000 000.
+    pub tokens: u64,
     /// Run records that are kept, the newest; usage per hour is kept for ever. Default 200 000.
     pub runs: u64,
     /// Archived records that are kept of each scope, the newest. Default 100 000.
@@ -41,8 +55,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            pending_events: 100_000,
+            pending_events: 1_000_000,
+            pending_bytes: 16 << 30,
             settled_events: 100_000,
+            history_events: 10_000,
+            history_bytes: 64 << 20,
+            letters: 100_000,
+            letter_bytes: 1 << 30,
+            tokens: 1_000_000,
             runs: 200_000,
             archived: 100_000,
             archived_age: Duration::from_secs(7 * 24 * 3600),
@@ -93,7 +113,13 @@ pub struct Stores {
 pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
     let bounds = Bounds {
         pending_events: options.pending_events,
+        pending_bytes: options.pending_bytes,
         settled_events: options.settled_events,
+        history_events: options.history_events,
+        history_bytes: options.history_bytes,
+        letters: options.letters,
+        letter_bytes: options.letter_bytes,
+        tokens: options.tokens,
         runs: options.runs,
     };
     let path = dir.path().join("sonagi.db");

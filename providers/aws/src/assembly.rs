@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use sonagi_control::Catalog;
-use sonagi_ports::{Clock, Entropy, EventTargets, MetadataStore, Record, StoreError};
+use sonagi_ports::{Clock, Entropy, MetadataStore, Record, StoreError};
 
 use crate::auth::{Accounts, AuthMode, Verifier};
 use crate::control::{CodeLinks, Control, RuntimeCheck};
@@ -13,7 +13,6 @@ use crate::front::{Front, FrontParts};
 use crate::invoke::{Invoker, Runner};
 use crate::limits::LambdaLimits;
 use crate::place::{AccountId, Place, Region};
-use crate::targets::LambdaTargets;
 use crate::url::{UrlAddress, UrlPlane, UrlRoutes};
 
 /// Settings of the Lambda surface.
@@ -154,7 +153,6 @@ pub struct Aws {
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) default: Place,
     front: Arc<Front>,
-    targets: Arc<LambdaTargets>,
 }
 
 impl Aws {
@@ -200,19 +198,13 @@ impl Aws {
         let routes = shared.resume(&address);
         let invoker = Arc::new(shared.invoker());
         let control = Arc::new(shared.control(&accounts, &routes, &address, contract));
-        let Shared {
-            catalog,
-            entropy,
-            limits,
-            ..
-        } = shared;
+        let limits = shared.limits;
         let urls = UrlPlane {
             routes,
             invoker: Arc::clone(&invoker),
             verifier: Arc::clone(&verifier),
             address,
         };
-        let targets = Arc::new(LambdaTargets::new(catalog, entropy, limits.account_concurrency));
         let front = Arc::new(Front::new(FrontParts {
             verifier,
             control: Arc::clone(&control),
@@ -227,7 +219,6 @@ impl Aws {
             invoker,
             default,
             front,
-            targets,
         })
     }
 
@@ -235,11 +226,5 @@ impl Aws {
     #[must_use]
     pub const fn front(&self) -> &Arc<Front> {
         &self.front
-    }
-
-    /// Where accepted events go, for the contract [`CONTRACT`](crate::CONTRACT).
-    #[must_use]
-    pub fn targets(&self) -> Arc<dyn EventTargets> {
-        Arc::clone(&self.targets) as _
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sonagi_control::EditError;
-use sonagi_ports::{ArchiveProblem, ArtifactError, StoreError};
+use sonagi_ports::{AcceptError, ArchiveProblem, ArtifactError, StoreError};
 use sonagi_wire::Body;
 
 use crate::limits::LambdaLimits;
@@ -248,15 +248,27 @@ impl From<StoreError> for LambdaError {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "a change could not be stored");
         match error {
-            StoreError::Full(_) => Self::new(Code::Service, "The platform's disk is full; nothing was changed."),
+            StoreError::Full(_) => Self::new(
+                Code::ServiceUnavailable,
+                "The platform's disk is full; nothing was changed.",
+            ),
             StoreError::Closed => Self::new(Code::ServiceUnavailable, "The platform is stopping."),
             StoreError::Busy { .. } => Self::new(
                 Code::ServiceUnavailable,
                 "Too many changes are waiting to be stored; try again.",
             ),
-            StoreError::Unreadable { .. } | StoreError::Database { .. } => {
+            StoreError::NotPending(_) | StoreError::Unreadable { .. } | StoreError::Database { .. } => {
                 Self::new(Code::Service, "The platform could not store the change.")
             }
+        }
+    }
+}
+
+impl From<AcceptError> for LambdaError {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Store(error) => error.into(),
+            AcceptError::TokenReused { .. } | AcceptError::TooLarge { .. } => Self::invalid(error.to_string()),
         }
     }
 }

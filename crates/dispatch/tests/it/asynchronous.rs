@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sonagi_dispatch::{Asynchronous, AsynchronousOptions, Targets};
+use sonagi_dispatch::{Asynchronous, AsynchronousOptions, Routes};
 use sonagi_model::{EventId, Function, RunStatus};
 use sonagi_ports::fake::{FakeAct, FakeEnd, FakeEventQueue, Fault, sample};
-use sonagi_ports::{Clock, EventStatus, EventTargets, QueuedEvent, SessionError, Target, TargetGone};
+use sonagi_ports::{
+    Clock, EventEnd, EventQueue, EventRoute, EventStatus, EventTargets, FollowUp, Lease, NewEvent, QueuedEvent,
+    RetryRules, SessionError, Target, Undeliverable,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::bed::{Bed, error};
@@ -17,11 +20,21 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Every event goes to the same place, or nowhere.
-struct OneTarget(Mutex<Option<Target>>);
+#[derive(Default)]
+struct OneTarget {
+    target: Mutex<Option<Target>>,
+    follow_ups: Mutex<Vec<FollowUp>>,
+    ends: Mutex<Vec<(EventStatus, bool)>>,
+}
 
 impl EventTargets for OneTarget {
-    fn resolve(&self, _event: &QueuedEvent) -> Result<Target, TargetGone> {
-        self.0.lock().clone().ok_or(TargetGone)
+    fn resolve(&self, _event: &QueuedEvent) -> Result<Target, Undeliverable> {
+        self.target.lock().clone().ok_or(Undeliverable::Gone)
+    }
+
+    fn follow_ups(&self, _event: &QueuedEvent, end: &EventEnd<'_>) -> Vec<FollowUp> {
+        self.ends.lock().push((end.status, end.last.is_some()));
+        std::mem::take(&mut *self.follow_ups.lock())
     }
 }
 
@@ -41,9 +54,13 @@ impl Events {
             revision: bed.revision.clone(),
             attributes: sonagi_ports::Attributes::default(),
             tenant_concurrency: 1000,
+            rules: RetryRules::default(),
         };
-        let target = Arc::new(OneTarget(Mutex::new(Some(target))));
-        let runner = Self::runner(&bed, &queue, &target, options);
+        let target = Arc::new(OneTarget {
+            target: Mutex::new(Some(target)),
+            ..OneTarget::default()
+        });
+        let runner = Self::runner(&bed, &queue, &target, options).await;
         Self {
             bed,
             queue,
@@ -52,28 +69,32 @@ impl Events {
         }
     }
 
-    fn runner(
+    async fn runner(
         bed: &Bed,
         queue: &Arc<FakeEventQueue>,
         target: &Arc<OneTarget>,
         options: AsynchronousOptions,
     ) -> Asynchronous {
-        let targets: Targets = [("test".to_owned(), target.clone() as Arc<dyn EventTargets>)]
-            .into_iter()
-            .collect();
-        let (queue, runs, clock) = (queue.clone(), bed.runs.clone(), bed.clock.clone());
-        Asynchronous::start(options, queue, runs, targets, bed.dispatcher.clone(), clock)
+        let routes = Routes::new().functions("test", target.clone());
+        let (queue, runs) = (queue.clone(), bed.runs.clone());
+        let started = Asynchronous::start(options, queue, runs, routes, bed.dispatcher.clone(), bed.clock.as_ref());
+        started.await.expect("the queue answers")
+    }
+
+    fn new_event(&self) -> NewEvent {
+        let QueuedEvent {
+            route,
+            namespace,
+            name,
+            payload,
+            ..
+        } = sample::event(&self.bed.function, self.bed.clock.now());
+        NewEvent::new(route, namespace, name, payload)
     }
 
     async fn accept(&self) -> EventId {
-        let now = self.bed.clock.now();
-        let event = QueuedEvent {
-            accepted: now,
-            ..sample::event(&self.bed.function, now)
-        };
-        let id = event.id;
-        self.runner.accept(event).await.expect("the queue takes it");
-        id
+        let accepted = self.runner.accept(self.new_event()).await;
+        accepted.expect("the queue takes it").id()
     }
 
     /// How and after how long an event ended.
@@ -98,7 +119,7 @@ impl Events {
     }
 
     fn reserve(&self, reserved: Option<u32>) {
-        let mut target = self.target.0.lock();
+        let mut target = self.target.target.lock();
         let target = target.as_mut().expect("the target exists");
         target.function = Arc::new(Function {
             reserved_concurrency: reserved,
@@ -158,7 +179,7 @@ async fn throttles_count_no_attempt_and_back_off() {
     let id = events.accept().await;
     sleep(6500 * MS).await;
     let waiting = events.queue.waiting();
-    assert_eq!((waiting[0].attempts, events.records().len()), (0, 0));
+    assert_eq!((waiting[0].progress.started, events.records().len()), (0, 0));
     assert!(
         waiting[0].due.since(waiting[0].accepted) >= 7 * SECOND,
         "1 + 2 + 4 seconds"
@@ -172,9 +193,10 @@ async fn throttles_count_no_attempt_and_back_off() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_run_for_too_long_expires() {
-    let mut options = AsynchronousOptions::default();
-    options.retry.max_age = 100 * SECOND;
-    let events = Events::new(options).await;
+    let events = Events::new(AsynchronousOptions::default()).await;
+    if let Some(target) = events.target.target.lock().as_mut() {
+        target.rules.max_age = 100 * SECOND;
+    }
     events.reserve(Some(0));
     let id = events.accept().await;
     let (status, after) = events.end_of(id).await;
@@ -184,7 +206,7 @@ async fn what_cannot_run_for_too_long_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_platforms_failures_count_no_attempt() {
+async fn the_platforms_failures_use_up_no_retry() {
     let events = Events::new(AsynchronousOptions::default()).await;
     events
         .bed
@@ -194,14 +216,18 @@ async fn the_platforms_failures_count_no_attempt() {
     assert_eq!(events.end_of(id).await.0, EventStatus::Succeeded);
     assert_eq!(
         events.records(),
-        [(1, RunStatus::FunctionError), (2, RunStatus::Success)]
+        [
+            (1, RunStatus::Platform),
+            (2, RunStatus::FunctionError),
+            (3, RunStatus::Success)
+        ]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_event_whose_function_is_gone_is_over() {
     let events = Events::new(AsynchronousOptions::default()).await;
-    *events.target.0.lock() = None;
+    *events.target.target.lock() = None;
     let id = events.accept().await;
     assert_eq!(events.end_of(id).await.0, EventStatus::TargetGone);
 }
@@ -218,10 +244,9 @@ async fn streamed_answers_are_read_to_their_end() {
 
 #[tokio::test(start_paused = true)]
 async fn work_in_flight_is_bounded_and_all_of_it_gets_done() {
-    let options = AsynchronousOptions {
-        in_flight: 4,
-        ..AsynchronousOptions::default()
-    };
+    let mut options = AsynchronousOptions::default();
+    // A lane alone gets half of the places.
+    options.core.in_flight = 8;
     let events = Events::new(options).await;
     events
         .bed
@@ -271,18 +296,29 @@ async fn what_was_pending_runs_after_a_restart() {
     let retried = events.accept().await;
     sleep(SECOND).await;
     events.runner.stop().await;
-    let event = sample::event(&events.bed.function, events.bed.clock.now());
-    let accepted = event.id;
-    sonagi_ports::EventQueue::accept(events.queue.as_ref(), event)
-        .await
-        .unwrap();
+    let mut left = Vec::new();
+    for lease in [Lease::Free, Lease::Taken] {
+        let event = sample::event(&events.bed.function, events.bed.clock.now());
+        left.push(event.id);
+        events.queue.accept(event, None, lease).await.unwrap();
+    }
     sleep(300 * SECOND).await;
     assert_eq!(events.records().len(), 1, "nothing runs while nobody is there");
     let options = AsynchronousOptions::default();
-    let next = Events::runner(&events.bed, &events.queue, &events.target, options);
-    assert_eq!(events.end_of(retried).await.0, EventStatus::Succeeded);
-    assert_eq!(events.end_of(accepted).await.0, EventStatus::Succeeded);
-    assert_eq!(events.records().len(), 3);
+    let next = Events::runner(&events.bed, &events.queue, &events.target, options).await;
+    for id in [retried, left[0], left[1]] {
+        assert_eq!(events.end_of(id).await.0, EventStatus::Succeeded);
+    }
+    let lost: Vec<_> = events
+        .bed
+        .runs
+        .all()
+        .into_iter()
+        .filter(|run| run.invocation.as_uuid() == left[1].as_uuid())
+        .map(|run| (run.attempt, run.status))
+        .collect();
+    assert_eq!(lost, [(1, RunStatus::Lost), (2, RunStatus::Success)]);
+    assert_eq!(events.records().len(), 5);
     next.stop().await;
 }
 
@@ -297,4 +333,55 @@ async fn stopping_settles_what_is_under_way() {
     sleep(100 * MS).await;
     events.runner.stop().await;
     assert_eq!(events.queue.settlement(id).unwrap().status, EventStatus::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_sends_what_its_provider_says() {
+    let events = Events::new(AsynchronousOptions::default()).await;
+    let QueuedEvent { route, .. } = sample::event(&events.bed.function, events.bed.clock.now());
+    let to_nobody = EventRoute::Destination {
+        adapter: "nobody".to_owned(),
+        address: "x".to_owned(),
+    };
+    let follow_up = |route: EventRoute| FollowUp {
+        route,
+        name: "follows".to_owned(),
+        payload: Bytes::from_static(b"sent"),
+        attributes: sonagi_ports::Attributes::default(),
+    };
+    *events.target.follow_ups.lock() = vec![follow_up(route), follow_up(to_nobody)];
+    let id = events.accept().await;
+    assert_eq!(events.end_of(id).await.0, EventStatus::Succeeded);
+    let sent = events.queue.offspring(id).await.unwrap();
+    let mut ends = Vec::new();
+    for event in &sent {
+        ends.push(events.end_of(event.id).await.0);
+    }
+    ends.sort();
+    assert_eq!(ends, [EventStatus::Succeeded, EventStatus::TargetGone]);
+    assert_eq!(events.target.ends.lock()[0], (EventStatus::Succeeded, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_backlog_starves_no_other() {
+    let mut options = AsynchronousOptions::default();
+    options.core.in_flight = 16;
+    let events = Events::new(options).await;
+    let slow = FakeAct::Answer(600 * SECOND, Ok(Bytes::new()));
+    events.bed.contract.script_acts(vec![slow; 8]);
+    for _ in 0..200 {
+        events.accept().await;
+    }
+    sleep(SECOND).await;
+    assert_eq!(events.bed.dispatcher.running(events.bed.function.id).function, 8);
+    let other = NewEvent::new(
+        sample::event(&sample::function("another"), events.bed.clock.now()).route,
+        sample::function("another").namespace,
+        "another",
+        Bytes::new(),
+    );
+    let id = events.runner.accept(other).await.unwrap().id();
+    let (status, after) = events.end_of(id).await;
+    assert_eq!(status, EventStatus::Succeeded);
+    assert!(after < SECOND, "{after:?}");
 }

@@ -114,7 +114,10 @@ async fn due_is_oldest_first_and_next_is_later(queue: &dyn EventQueue) {
     assert_eq!(due(sample::NOW, 10).await, page(&[], Some(later(1))));
     assert_eq!(due(later(4), 10).await, page(&[&events[1], &events[2]], Some(later(5))));
     assert_eq!(due(later(9), 1).await, page(&[&events[1]], Some(later(3))));
-    assert_eq!(due(later(5), 3).await, page(&[&events[1], &events[2], &events[0]], None));
+    assert_eq!(
+        due(later(5), 3).await,
+        page(&[&events[1], &events[2], &events[0]], None)
+    );
     let mut lanes = [(lane.clone(), later(1)), (other.route.lane(), later(2))];
     lanes.sort();
     let mut found = queue.lanes().await.unwrap();

@@ -89,6 +89,7 @@ impl From<StoreError> for Refusal {
                 Self::new(ErrorCode::Unavailable, error.to_string()).hint("make room on the disk of the data directory")
             }
             StoreError::Closed | StoreError::Busy { .. } => Self::new(ErrorCode::Unavailable, error.to_string()),
+            StoreError::NotPending(_) => Self::new(ErrorCode::Conflict, error.to_string()),
             StoreError::Unreadable { .. } | StoreError::Database { .. } => {
                 Self::new(ErrorCode::Platform, "the platform's store failed").hint("the platform's own log says more")
             }

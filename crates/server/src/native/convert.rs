@@ -151,6 +151,7 @@ const fn status(status: RunStatus) -> api::RunStatus {
         RunStatus::ProtocolViolation => api::RunStatus::ProtocolViolation,
         RunStatus::CallerGone => api::RunStatus::CallerGone,
         RunStatus::Platform => api::RunStatus::Platform,
+        RunStatus::Lost => api::RunStatus::Lost,
     }
 }
 

@@ -30,11 +30,13 @@ pub(super) fn register(ground: &Ground) -> Result<Registered, Failure> {
         Arc::clone(&ground.catalog),
         Arc::clone(&ground.entropy),
         ground.options.account_concurrency,
+        ground.retry_rules(),
     );
     let (ground, opened) = (ground.clone(), Arc::clone(&contract));
     Ok(Registered {
         contracts: vec![contract],
         targets: vec![(CONTRACT.to_owned(), Arc::new(targets))],
+        destinations: Vec::new(),
         open: Box::new(move |engine| open(ground, opened, credentials, engine).boxed()),
     })
 }

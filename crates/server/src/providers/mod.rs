@@ -13,7 +13,10 @@ use futures_util::future::BoxFuture;
 use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, Dispatcher};
 use sonagi_meter::Tariff;
-use sonagi_ports::{Adapter, Clock, Contract, Entropy, EventTargets, Interpreters, MetadataStore, Mount, Record};
+use sonagi_ports::{
+    Adapter, Clock, Contract, Destination, Entropy, EventTargets, Interpreters, MetadataStore, Mount, Record,
+    RetryRules,
+};
 use sonagi_wire::Surface;
 
 use crate::Options;
@@ -52,6 +55,17 @@ pub(crate) struct Ground {
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
+impl Ground {
+    /// When events are tried again whose function says nothing else.
+    pub(crate) fn retry_rules(&self) -> RetryRules {
+        RetryRules {
+            delays: self.options.retry_delays.clone(),
+            max_age: self.options.event_max_age,
+            ..RetryRules::default()
+        }
+    }
+}
+
 /// What runs functions.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
@@ -67,6 +81,8 @@ pub(crate) struct Registered {
     pub(crate) contracts: Vec<Arc<dyn Contract>>,
     /// Where accepted events go, by the name of the contract.
     pub(crate) targets: Vec<(String, Arc<dyn EventTargets>)>,
+    /// What takes messages, by the name that routes of events carry.
+    pub(crate) destinations: Vec<(String, Arc<dyn Destination>)>,
     /// Makes the second half.
     pub(crate) open: Box<dyn FnOnce(Engine) -> BoxFuture<'static, Result<Provider, Failure>> + Send>,
 }

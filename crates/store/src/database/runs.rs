@@ -27,10 +27,6 @@ impl KeptRun {
         Ok(Self { record, text })
     }
 
-    pub(super) const fn attempt(&self) -> u32 {
-        self.record.attempt
-    }
-
     /// From the text that a ring holds.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, StoreError> {
         let record = serde_json::from_slice(text).map_err(|error| unreadable("run record", error))?;

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Steps, in order; the store's version is how many were taken.
-const STEPS: [&str; 1] = [STEP_1];
+const STEPS: [&str; 2] = [STEP_1, STEP_2];
 
 /// Version that this program writes.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
@@ -64,6 +64,76 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WI
 INSERT INTO counters VALUES ('pending_events', 0), ('runs_pruned_until', -9223372036854775808);
 ";
 
+const STEP_2: &str = "
+-- Pending events, one narrow row each, rewritten at every step of its life; what never changes is in `bodies`.
+CREATE TABLE queue (
+    id BLOB PRIMARY KEY, lane TEXT NOT NULL, due INTEGER NOT NULL, accepted INTEGER NOT NULL, started INTEGER NOT NULL,
+    failures INTEGER NOT NULL, postponed INTEGER NOT NULL, leased INTEGER NOT NULL, cancelled INTEGER NOT NULL,
+    bytes INTEGER NOT NULL, origin BLOB
+) STRICT, WITHOUT ROWID;
+CREATE INDEX queue_waiting ON queue (lane, due, id) WHERE leased = 0;
+CREATE INDEX queue_origin ON queue (origin) WHERE origin IS NOT NULL;
+-- Contents, of pending events and of ended ones while they are kept; large ones are files.
+CREATE TABLE bodies (
+    id BLOB PRIMARY KEY, head TEXT NOT NULL, payload BLOB, file TEXT, digest BLOB, format INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bodies_file ON bodies (file) WHERE file IS NOT NULL;
+CREATE TABLE ended (
+    sequence INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, status TEXT NOT NULL, accepted INTEGER NOT NULL,
+    settled INTEGER NOT NULL, started INTEGER NOT NULL, failures INTEGER NOT NULL, postponed INTEGER NOT NULL,
+    reason TEXT NOT NULL, head TEXT NOT NULL, bytes INTEGER NOT NULL, kept INTEGER NOT NULL, letter INTEGER NOT NULL,
+    origin BLOB
+) STRICT;
+CREATE INDEX ended_letters ON ended (sequence) WHERE letter = 1;
+CREATE INDEX ended_origin ON ended (origin) WHERE origin IS NOT NULL;
+CREATE TABLE tokens (
+    scope TEXT NOT NULL, token TEXT NOT NULL, event BLOB NOT NULL, digest BLOB NOT NULL, expires INTEGER NOT NULL,
+    PRIMARY KEY (scope, token)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tokens_expires ON tokens (expires);
+-- One row. `history_floor` and `forgotten_floor` are how far in `ended` contents and rows have been thrown away.
+CREATE TABLE totals (
+    one INTEGER PRIMARY KEY CHECK (one = 1), accepted INTEGER NOT NULL, pending INTEGER NOT NULL,
+    pending_bytes INTEGER NOT NULL, succeeded INTEGER NOT NULL, retries_exhausted INTEGER NOT NULL,
+    expired INTEGER NOT NULL, target_gone INTEGER NOT NULL, disabled INTEGER NOT NULL, loop_stopped INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL, letters INTEGER NOT NULL, letter_bytes INTEGER NOT NULL, history_bytes INTEGER NOT NULL,
+    history_floor INTEGER NOT NULL, forgotten_floor INTEGER NOT NULL, tokens INTEGER NOT NULL
+) STRICT;
+
+-- An event of step 1 goes on under the number of its invocation, which its callers know.
+INSERT INTO queue
+    SELECT invocation, 'fn_' || lower(hex(function)), due, accepted, attempts, attempts, 0, 0, 0, length(payload), NULL
+    FROM events JOIN event_payloads USING (id);
+INSERT INTO bodies
+    SELECT invocation,
+        json_object('route', json_object('function', json_object('contract', contract,
+            'function', 'fn_' || lower(hex(function)), 'qualifier', qualifier)),
+            'namespace', coalesce((SELECT namespace FROM functions WHERE functions.id = events.function), 'unknown'),
+            'name', coalesce((SELECT name FROM functions WHERE functions.id = events.function), 'unknown'),
+            'attributes', json(attributes)),
+        payload, NULL, NULL, 2
+    FROM events JOIN event_payloads USING (id);
+INSERT INTO ended
+    SELECT sequence, invocation, status, accepted, settled, attempts, 0, 0, '',
+        json_object('route', json_object('function', json_object('contract', 'unknown',
+            'function', 'fn_' || lower(hex(function)))),
+            'namespace', coalesce((SELECT namespace FROM functions WHERE functions.id = function), 'unknown'),
+            'name', coalesce((SELECT name FROM functions WHERE functions.id = function), 'unknown'),
+            'attributes', json('[]')),
+        0, 0, 0, NULL
+    FROM settled_events;
+INSERT INTO totals VALUES (1,
+    (SELECT count(*) FROM queue) + (SELECT count(*) FROM ended), (SELECT count(*) FROM queue),
+    (SELECT coalesce(sum(bytes), 0) FROM queue), (SELECT count(*) FROM ended WHERE status = 'succeeded'),
+    (SELECT count(*) FROM ended WHERE status = 'retries_exhausted'),
+    (SELECT count(*) FROM ended WHERE status = 'expired'), (SELECT count(*) FROM ended WHERE status = 'target_gone'),
+    0, 0, 0, 0, 0, 0, 0, 0, 0);
+DROP TABLE events;
+DROP TABLE event_payloads;
+DROP TABLE settled_events;
+DELETE FROM counters WHERE name = 'pending_events';
+";
+
 /// Why the tables are not as needed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SchemaError {
@@ -118,6 +188,40 @@ mod tests {
                 VERSION + 1
             )
         );
+    }
+
+    #[test]
+    fn events_of_step_1_go_on() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        take(&mut connection, 1, STEP_1).unwrap();
+        let rows = "
+            INSERT INTO functions VALUES (x'00000000000000000000000000000001', 'test/a', 'f', 1, '{}');
+            INSERT INTO events VALUES (x'0a', x'0000000000000000000000000000000b', 'test',
+                x'00000000000000000000000000000001', 'live', '[[\"trace\",\"Root=1\"]]', 5, 1, 6, 1);
+            INSERT INTO event_payloads VALUES (x'0a', x'7b7d');
+            INSERT INTO settled_events VALUES (7, x'0c', x'0000000000000000000000000000000d',
+                x'00000000000000000000000000000001', 'expired', 1, 2, 3);";
+        connection.execute_batch(rows).unwrap();
+        migrate(&mut connection).unwrap();
+        let queued: (String, i64, i64) = connection
+            .query_row("SELECT lane, failures, bytes FROM queue", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(queued, ("fn_00000000000000000000000000000001".to_owned(), 1, 2));
+        let head: String = connection
+            .query_row("SELECT head FROM bodies", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(
+            head,
+            r#"{"route":{"function":{"contract":"test","function":"fn_00000000000000000000000000000001","qualifier":"live"}},"namespace":"test/a","name":"f","attributes":[["trace","Root=1"]]}"#
+        );
+        let totals: (i64, i64, i64) = connection
+            .query_row("SELECT accepted, pending, expired FROM totals", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(totals, (2, 1, 1));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sonagi_model::{EventId, InvocationId, Mebibytes};
 use sonagi_ports::fake::sample;
-use sonagi_ports::{Change, EventStatus, LedgerError, Record, Settlement, UsageFilter};
+use sonagi_ports::{Change, EventStatus, Lease, LedgerError, Progress, Record, Settlement, UsageFilter};
 use sonagi_store::{Options, StateDir, Stores};
 
 const DIRECTORY: &str = "SONAGI_STORE_CRASH_DIRECTORY";
@@ -89,17 +89,19 @@ fn pass_events(stores: &Stores, stop: &AtomicBool) {
     let function = sample::function("events");
     while !stop.load(Ordering::Relaxed) {
         let event = sample::event(&function, sample::NOW);
-        block_on(stores.events.accept(event.clone())).unwrap();
+        block_on(stores.events.accept(event.clone(), None, Lease::Taken)).unwrap();
         say("accepted", &event.id.to_string());
         let mut run = sample::run(&function, sample::NOW);
-        run.invocation = event.invocation;
+        run.invocation = event.invocation();
         // Other sizes than those of the appended runs, so that the two are counted apart.
         run.memory = Mebibytes(256);
-        let settlement = Settlement {
-            status: EventStatus::Succeeded,
-            at: sample::NOW,
-        };
-        block_on(stores.events.settle(event.id, settlement, Some(run.clone()))).unwrap();
+        let settlement = Settlement::new(EventStatus::Succeeded, sample::NOW, Progress::default());
+        block_on(
+            stores
+                .events
+                .settle(event.id, settlement, Some(run.clone()), Vec::new()),
+        )
+        .unwrap();
         say("settled", &format!("{} {}", event.id, run.invocation));
     }
 }
@@ -192,8 +194,9 @@ async fn check(stores: &Stores, seen: &Acknowledged) {
         "a function and its revision are there together or not at all"
     );
 
-    let waiting = stores.events.due(sample::NOW, usize::MAX).await.unwrap();
-    assert_eq!(waiting.len() as u64, stores.events.pending().await.unwrap());
+    let waiting = stores.events.leased(None, 1_000_000).await.unwrap();
+    let totals = stores.events.totals().await.unwrap();
+    assert_eq!((waiting.len() as u64, totals.missing()), (totals.pending, 0));
     for id in &seen.accepted {
         let settled = seen.settled.iter().find(|(settled, _)| settled == id);
         let pending = waiting.iter().any(|event| event.id == *id);

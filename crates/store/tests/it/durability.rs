@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sonagi_model::{RunRecord, Timestamp};
 use sonagi_ports::fake::sample;
-use sonagi_ports::{Change, LedgerError, Record, RunFilter, StoreError, UsageFilter};
+use sonagi_ports::{Change, Lease, LedgerError, Record, RunFilter, StoreError, UsageFilter};
 use sonagi_store::{Options, StateDir};
 
 use crate::opened::Opened;
@@ -25,12 +25,17 @@ async fn a_restart_brings_everything_back() {
         .await
         .unwrap();
     let event = sample::event(&function, sample::NOW);
-    opened.stores.events.accept(event.clone()).await.unwrap();
+    opened
+        .stores
+        .events
+        .accept(event.clone(), None, Lease::Free)
+        .await
+        .unwrap();
     let run = sample::run(&function, sample::NOW);
     opened.stores.runs.append(&run).unwrap();
     let opened = opened.restart(Options::default()).await;
     assert_eq!(opened.stores.metadata.load().await.unwrap(), records);
-    assert_eq!(opened.stores.events.due(sample::NOW, 9).await.unwrap(), [event]);
+    assert_eq!(opened.stores.events.load(event.id).await.unwrap(), Some(event));
     assert_eq!(
         opened.stores.runs.attempts(run.invocation).await.unwrap(),
         std::slice::from_ref(&run)
@@ -83,7 +88,7 @@ async fn a_newer_store_is_refused() {
         error.to_string(),
         format!("open {}", dir.path().join("sonagi.db").display())
     );
-    assert_eq!(source, "store has schema version 99, this program knows up to 1");
+    assert_eq!(source, "store has schema version 99, this program knows up to 2");
 }
 
 #[tokio::test]

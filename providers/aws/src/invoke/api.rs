@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use sonagi_dispatch::{Answer, Finished, LogTail, Refused, Request};
 use sonagi_model::{EventId, InvocationId, Outcome, ThrottleReason};
-use sonagi_ports::{Attributes, QueuedEvent, StreamPart};
+use sonagi_ports::{Attributes, EventRoute, NewEvent, StreamPart};
 use sonagi_wire::Body;
 
 use super::outcome::{error_body, platform_error};
@@ -239,20 +239,23 @@ impl Invoker {
     /// # Errors
     /// 5xx: the event was not accepted.
     pub(crate) async fn accept(&self, prepared: &Prepared) -> Result<(), LambdaError> {
-        let now = self.clock.now();
-        let event = QueuedEvent {
-            id: EventId::generate(),
-            invocation: prepared.invocation,
+        let function = &prepared.target.entry.function;
+        let route = EventRoute::Function {
             contract: CONTRACT.to_owned(),
-            function: prepared.target.entry.function.id,
+            function: function.id,
             qualifier: prepared.target.qualifier.as_ref().map(ToString::to_string),
-            payload: prepared.payload.clone(),
-            attributes: prepared.attributes.clone(),
-            accepted: now,
-            attempts: 0,
-            due: now,
         };
-        self.runner.accept(event).await.map_err(LambdaError::from)
+        let event = NewEvent {
+            id: EventId::from_uuid(*prepared.invocation.as_uuid()),
+            attributes: prepared.attributes.clone(),
+            ..NewEvent::new(
+                route,
+                function.namespace.clone(),
+                function.name.as_str(),
+                prepared.payload.clone(),
+            )
+        };
+        self.runner.accept(event).await.map(drop).map_err(LambdaError::from)
     }
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sonagi_dispatch::{Answer, Asynchronous, Dispatcher, Refused, Request};
 use sonagi_model::Function;
-use sonagi_ports::{QueuedEvent, StoreError};
+use sonagi_ports::{AcceptError, Accepted, NewEvent};
 
 /// Runs functions now or later.
 #[async_trait]
@@ -17,8 +17,8 @@ pub trait Runner: Send + Sync + std::fmt::Debug {
     /// Accepts an event; when it returns, the event is durable.
     ///
     /// # Errors
-    /// [`StoreError`]: the event was not accepted.
-    async fn accept(&self, event: QueuedEvent) -> Result<(), StoreError>;
+    /// [`AcceptError`]: the event was not accepted.
+    async fn accept(&self, event: NewEvent) -> Result<Accepted, AcceptError>;
 
     /// A function's reserved concurrency may have changed: what it reserves is taken from others from now on.
     fn reserve(&self, function: &Function);
@@ -48,7 +48,7 @@ impl Runner for Engine {
         self.dispatcher.invoke(request).await
     }
 
-    async fn accept(&self, event: QueuedEvent) -> Result<(), StoreError> {
+    async fn accept(&self, event: NewEvent) -> Result<Accepted, AcceptError> {
         self.asynchronous.accept(event).await
     }
 

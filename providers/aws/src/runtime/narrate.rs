@@ -93,7 +93,9 @@ const fn status(status: RunStatus) -> Option<(&'static str, Option<&'static str>
         RunStatus::OutOfMemory => Some(("error", Some("Runtime.OutOfMemory"))),
         // Errors that the function reported have their own type; what is left are ends of its process.
         RunStatus::InitError => Some(("error", Some("Runtime.ExitError"))),
-        RunStatus::ProtocolViolation | RunStatus::Platform => Some(("error", Some("Sandbox.Failure"))),
+        RunStatus::ProtocolViolation | RunStatus::Platform | RunStatus::Lost => {
+            Some(("error", Some("Sandbox.Failure")))
+        }
     }
 }
 

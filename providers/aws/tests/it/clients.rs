@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use sonagi_ports::Adapter;
+use sonagi_ports::{Adapter, EventRoute};
 use tokio::process::Command;
 
 use crate::world::World;
@@ -94,18 +94,13 @@ async fn invocations() {
     own("invoke.py", &[], &world).await;
     let accepted = world.engine.accepted.lock();
     assert_eq!(accepted.len(), 3);
-    assert!(
-        accepted
-            .iter()
-            .all(|event| event.contract == "aws-lambda" && event.attempts == 0)
-    );
-    assert_eq!(
-        accepted
-            .iter()
-            .map(|event| event.qualifier.as_deref())
-            .collect::<Vec<_>>(),
-        [None, Some("1"), None]
-    );
+    let qualifiers = accepted.iter().map(|event| match &event.route {
+        EventRoute::Function {
+            contract, qualifier, ..
+        } if contract == "aws-lambda" => qualifier.as_deref(),
+        other @ (EventRoute::Function { .. } | EventRoute::Destination { .. }) => panic!("{other:?}"),
+    });
+    assert_eq!(qualifiers.collect::<Vec<_>>(), [None, Some("1"), None]);
     let ran = world.engine.ran.lock();
     assert!(
         ran.iter()

@@ -12,7 +12,7 @@ use sonagi_aws::Runner;
 use sonagi_dispatch::{Answer, Finished, LogTail, Refused, Request, Streaming};
 use sonagi_model::{Exit, Function, FunctionError, Outcome, RunRecord, ThrottleReason, Timestamp};
 use sonagi_ports::fake::{FakeArtifactStore, sample};
-use sonagi_ports::{ArtifactStore, QueuedEvent, StoreError, StreamPart};
+use sonagi_ports::{AcceptError, Accepted, ArtifactStore, NewEvent, StreamPart};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::{mpsc, oneshot};
@@ -48,7 +48,7 @@ pub struct StandIn {
     /// Every request that was run.
     pub ran: Mutex<Vec<Request>>,
     /// Every event that was accepted.
-    pub accepted: Mutex<Vec<QueuedEvent>>,
+    pub accepted: Mutex<Vec<NewEvent>>,
     /// Functions whose reservation was told.
     pub reserved: Mutex<Vec<Option<u32>>>,
     tasks: TaskTracker,
@@ -236,9 +236,10 @@ impl Runner for StandIn {
         Ok(Answer::Whole(finish(&request, outcome, body, log_tail)))
     }
 
-    async fn accept(&self, event: QueuedEvent) -> Result<(), StoreError> {
+    async fn accept(&self, event: NewEvent) -> Result<Accepted, AcceptError> {
+        let accepted = Accepted::New(event.id);
         self.accepted.lock().push(event);
-        Ok(())
+        Ok(accepted)
     }
 
     fn reserve(&self, function: &Function) {

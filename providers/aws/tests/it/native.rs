@@ -239,7 +239,7 @@ async fn calls_and_events() {
         Err(AdapterError::Missing(_))
     ));
     let id = world.aws.send(event(b"{\"n\":1}", None)).await.unwrap();
-    assert_eq!(world.engine.accepted.lock()[0].invocation, id);
+    assert_eq!(world.engine.accepted.lock()[0].id.as_uuid(), id.as_uuid());
     let failing = Settings {
         handler: Some("play.oom".to_owned()),
         ..Settings::default()

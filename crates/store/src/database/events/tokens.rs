@@ -1,0 +1,92 @@
+//! Which sendings are one event.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest as _, Sha256};
+use sonagi_model::{EventId, Timestamp};
+use sonagi_ports::{QueuedEvent, StoreError, Token};
+
+use super::accept::ACCEPT;
+use super::{event_id, execute, key};
+use crate::database::{Bounds, Doing, signed, unsigned};
+
+/// Tokens whose window is over and that are forgotten with each new one, at most. More than one, so that they run out.
+const FORGOTTEN_AT_ONCE: i64 = 8;
+
+/// Whether a token is known.
+pub(super) enum Known {
+    No,
+    /// For the same content.
+    Same(EventId),
+    /// For another.
+    Other(EventId),
+}
+
+fn digest(event: &QueuedEvent) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(event.route.lane().as_str());
+    hasher.update([0]);
+    hasher.update(&event.payload);
+    hasher.finalize().into()
+}
+
+/// Looks a token up.
+pub(super) fn find(connection: &Connection, token: &Token, event: &QueuedEvent) -> Result<Known, StoreError> {
+    let known = connection
+        .prepare_cached("SELECT event, digest FROM tokens WHERE scope = ?1 AND token = ?2 AND expires > ?3")
+        .and_then(|mut statement| {
+            let parameters = params![token.scope, token.text, event.accepted.as_micros()];
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, [u8; 32]>(1)?));
+            statement.query_row(parameters, read).optional()
+        })
+        .doing(ACCEPT)?;
+    Ok(match known {
+        None => Known::No,
+        Some((id, stored)) if stored == digest(event) => Known::Same(event_id(id)),
+        Some((id, _)) => Known::Other(event_id(id)),
+    })
+}
+
+/// Makes room for one more.
+pub(super) fn room(connection: &Connection, now: Timestamp, bounds: Bounds) -> Result<(), StoreError> {
+    let forgotten = execute(
+        connection,
+        ACCEPT,
+        "DELETE FROM tokens WHERE (scope, token) IN
+         (SELECT scope, token FROM tokens WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
+        params![now.as_micros(), FORGOTTEN_AT_ONCE],
+    )?;
+    let sql = "UPDATE totals SET tokens = tokens - ?1 RETURNING tokens";
+    let left: i64 = connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([signed(forgotten as u64)], |row| row.get(0)))
+        .doing(ACCEPT)?;
+    if unsigned(left) >= bounds.tokens {
+        let limit = usize::try_from(bounds.tokens).unwrap_or(usize::MAX);
+        return Err(StoreError::Busy {
+            what: "memory of tokens",
+            limit,
+        });
+    }
+    Ok(())
+}
+
+/// Remembers a token; one whose window is over is replaced.
+pub(super) fn insert(connection: &Connection, token: &Token, event: &QueuedEvent) -> Result<(), StoreError> {
+    let replaced = execute(
+        connection,
+        ACCEPT,
+        "DELETE FROM tokens WHERE scope = ?1 AND token = ?2",
+        params![token.scope, token.text],
+    )?;
+    let parameters = params![
+        token.scope,
+        token.text,
+        key(&event.id),
+        digest(event),
+        event.accepted.plus(token.window).as_micros()
+    ];
+    let sql = "INSERT INTO tokens (scope, token, event, digest, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(connection, ACCEPT, sql, parameters)?;
+    let sql = "UPDATE totals SET tokens = tokens + 1 - ?1";
+    execute(connection, ACCEPT, sql, [signed(replaced as u64)]).map(drop)
+}
