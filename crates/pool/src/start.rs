@@ -195,6 +195,7 @@ impl Start {
             revision: revision.clone(),
             instance: self.id,
             listeners: started.listeners,
+            channel: started.channel,
         });
         let parts = InstanceParts {
             id: self.id,

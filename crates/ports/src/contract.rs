@@ -1,6 +1,7 @@
 //! How the platform talks with function code. The pool does not know which side dials.
 
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use sonagi_model::{FunctionError, InstanceId, InvocationId, Revision, RevisionSpec, RunRecord, Timestamp};
 use tokio::sync::mpsc;
 
-use crate::{LaunchPlan, Mount};
+use crate::{CellKind, LaunchPlan};
 
 /// What an adapter hands to its own sessions beside the event (an ARN, a trace header, a client context). The core
 /// carries it and never looks inside.
@@ -76,6 +77,8 @@ pub struct Opening {
     pub instance: InstanceId,
     /// Listeners in the order of the plan, non-blocking.
     pub listeners: Vec<TcpListener>,
+    /// Our end of the channel if the plan asked for one, non-blocking.
+    pub channel: Option<UnixStream>,
 }
 
 /// Numbers of a contract that the engine enforces.
@@ -138,9 +141,9 @@ pub trait Contract: Send + Sync + std::fmt::Debug {
     /// [`ContractError`].
     fn plan(&self, launch: &Launch<'_>) -> Result<LaunchPlan, ContractError>;
 
-    /// The read-only mounts that launches with this configuration will have, where they are known before any code is
-    /// looked at: cells can then be made ahead. May block while an interpreter is made ready for the first time.
-    fn mounts(&self, spec: &RevisionSpec) -> Option<Vec<Mount>>;
+    /// The kind of cell that launches with this configuration will have, where it is known before any code is looked at:
+    /// cells can then be made ahead. May block while an interpreter is made ready for the first time.
+    fn cell(&self, spec: &RevisionSpec) -> Option<CellKind>;
 
     /// Begins to serve a started instance. Called on a tokio runtime.
     fn open(&self, opening: Opening) -> Arc<dyn Session>;

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,13 +22,38 @@ pub struct Mount {
     pub executable: bool,
 }
 
+/// A language runtime that is booted in a cell ahead of demand and waits to be told what to run. Nothing of a tenant is in
+/// it, so it can serve any launch that names it, once.
+///
+/// It is executed with the channel as descriptor 3. When it is ready it writes the one byte `R` there, then waits for
+/// the launch: a length in bytes (32 bits, little-endian), then that many bytes, strings with a NUL after each: the
+/// working directory, the number of arguments in decimal, the program and its arguments, then variables as
+/// `NAME=value`. From then on the channel is the contract's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stem {
+    /// Program and arguments; the first is an absolute path inside.
+    pub program: Vec<String>,
+    /// The whole environment until the launch.
+    pub environment: Vec<(String, String)>,
+}
+
+/// What a cell is made with: launches with the same kind can use it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CellKind {
+    /// Read-only mounts of the runtime.
+    pub mounts: Vec<Mount>,
+    /// What is booted in it ahead of demand.
+    pub stem: Option<Stem>,
+}
+
 /// Everything that a sandbox needs to start one instance.
 #[derive(Debug, Clone)]
 pub struct LaunchPlan {
     /// The instance.
     pub instance: InstanceId,
-    /// Read-only mounts of the runtime, beyond those that every sandbox has.
-    pub mounts: Vec<Mount>,
+    /// The cell it fits in. Its mounts are beyond those that every sandbox has. If its stem is ready it is told to run
+    /// the program; otherwise the program is executed.
+    pub cell: CellKind,
     /// The verified code tree.
     pub code: Mount,
     /// Program and arguments; the first is an absolute path inside.
@@ -38,6 +64,8 @@ pub struct LaunchPlan {
     pub working_directory: String,
     /// TCP ports on the loopback address of the instance's own network namespace whose listeners the platform serves.
     pub listeners: Vec<u16>,
+    /// Whether the program is connected to the platform by a Unix stream socket, its descriptor 3.
+    pub channel: bool,
     /// What it may use.
     pub limits: InstanceLimits,
 }
@@ -49,6 +77,8 @@ pub struct Started {
     pub sandbox: Arc<dyn RunningSandbox>,
     /// The listeners, in the order of the plan, non-blocking.
     pub listeners: Vec<TcpListener>,
+    /// Our end of the channel if the plan asks for one, non-blocking.
+    pub channel: Option<UnixStream>,
     /// Reading end of the one pipe behind standard output and standard error, non-blocking.
     pub output: OwnedFd,
     /// Time to get or make the cell: namespaces, control groups, mounts.
@@ -93,8 +123,8 @@ pub trait Sandbox: Send + Sync + std::fmt::Debug {
     /// [`SandboxError`].
     async fn start(&self, plan: LaunchPlan) -> Result<Started, SandboxError>;
 
-    /// Prepares to start instances with these mounts soon (an empty cell, for instance). A hint: may do nothing.
-    fn expect(&self, mounts: &[Mount], cells: usize);
+    /// Prepares to start instances in cells of this kind soon. A hint: may do nothing.
+    fn expect(&self, kind: &CellKind, cells: usize);
 
     /// Instances that are not entirely gone.
     fn alive(&self) -> usize;

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
-use sonagi_ports::{LaunchPlan, Mount, SandboxError};
+use rustix::net::{RecvFlags, SendFlags};
+use sonagi_ports::{CellKind, LaunchPlan, SandboxError};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,8 @@ use crate::wire::{DETAIL_MAX, Kind, REPORT_LEN, Report, Step};
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// Longest wait until a new cell is ready. It takes milliseconds; this is for a host that does nothing any more.
 const PREPARE_LIMIT: Duration = Duration::from_secs(30);
+/// Longest wait until a stem has read what it is to run.
+const TELL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The right to a cell and its user id. Dropping it removes the cell, in the background.
 #[derive(Debug)]
@@ -127,6 +129,9 @@ pub(crate) struct Cell {
     pub(crate) control: AsyncFd<OwnedFd>,
     pub(crate) group: GroupHandle,
     stem: AsyncFd<OwnedFd>,
+    pub(crate) channel: OwnedFd,
+    /// Output of the stem that is booted in it.
+    booted: Option<OwnedFd>,
 }
 
 /// A program that runs.
@@ -141,7 +146,7 @@ impl Cell {
     /// Makes a cell.
     pub(crate) async fn prepare(
         inner: &Arc<Inner>,
-        mounts: &[Mount],
+        kind: &CellKind,
         alive: Option<Alive>,
     ) -> Result<Self, SandboxError> {
         let uid = {
@@ -162,12 +167,14 @@ impl Cell {
         let order = Order::Prepare {
             cell: number,
             uid,
-            mounts: mounts.to_vec(),
+            kind: kind.clone(),
         };
         let mut descriptors = delivered(inner.link.ask(order).await?, "")?.into_iter();
-        let (Some(control), Some(stem)) = (descriptors.next(), descriptors.next()) else {
+        let (Some(control), Some(stem), Some(channel)) = (descriptors.next(), descriptors.next(), descriptors.next())
+        else {
             return Err(wrong_answer());
         };
+        let booted = kind.stem.as_ref().and_then(|_| descriptors.next());
         let group = GroupHandle::from_fds(descriptors.collect()).map_err(|errno| SandboxError::Host {
             action: Step::Groups.text(),
             reason: words(errno),
@@ -184,21 +191,70 @@ impl Cell {
             control: register(control)?,
             group,
             stem: register(stem)?,
+            channel,
+            booted,
         };
-        let report = tokio::time::timeout(PREPARE_LIMIT, read_report(&cell.control))
-            .await
-            .map_err(|_| SandboxError::Host {
+        match tokio::time::timeout(PREPARE_LIMIT, cell.get_ready(kind)).await {
+            Ok(Ok(())) => Ok(cell),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(SandboxError::Host {
                 action: "wait for a cell",
                 reason: "it does not get ready".to_owned(),
-            })?;
-        match report? {
-            Some((Report { kind: Kind::Ready, .. }, _)) => Ok(cell),
-            Some((Report { step, value, .. }, detail)) => Err(Failure::reported(step, value, &detail).into_error("")),
-            None => Err(SandboxError::Host {
-                action: "make a cell",
-                reason: "it ended".to_owned(),
             }),
         }
+    }
+
+    /// Waits until the cell is built and its stem, if there is one, has booted.
+    async fn get_ready(&self, kind: &CellKind) -> Result<(), SandboxError> {
+        match read_report(&self.control).await? {
+            Some((Report { kind: Kind::Ready, .. }, _)) => {}
+            Some((Report { step, value, .. }, detail)) => {
+                return Err(Failure::reported(step, value, &detail).into_error(""));
+            }
+            None => {
+                return Err(SandboxError::Host {
+                    action: "make a cell",
+                    reason: "it ended".to_owned(),
+                });
+            }
+        }
+        match &kind.stem {
+            Some(stem) => {
+                let program = stem.program.first().map(String::as_str).unwrap_or_default();
+                self.wait_executed(program).await?;
+                self.wait_booted().await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the one byte by which a stem says that it is ready.
+    async fn wait_booted(&self) -> Result<(), SandboxError> {
+        let host = |error: std::io::Error| SandboxError::Host {
+            action: "hear a stem",
+            reason: error.to_string(),
+        };
+        let channel = rustix::io::fcntl_dupfd_cloexec(&self.channel, 0).map_err(|errno| host(errno.into()))?;
+        let channel = reactor::register(channel, Interest::READABLE).map_err(host)?;
+        let mut byte = [0];
+        let read = channel.async_io(Interest::READABLE, |channel| {
+            rustix::io::read(channel, &mut byte).map_err(Into::into)
+        });
+        match read.await.map_err(host)? {
+            1 if byte == *b"R" => Ok(()),
+            _ => Err(SandboxError::Host {
+                action: "boot a stem",
+                reason: format!("it ended: {}", self.last_words()),
+            }),
+        }
+    }
+
+    /// What a stem that failed has printed.
+    fn last_words(&self) -> String {
+        let mut words = [0; 1024];
+        let read = self.booted.as_ref().map(|output| rustix::io::read(output, &mut words));
+        let length = read.and_then(Result::ok).unwrap_or(0);
+        String::from_utf8_lossy(&words[..length]).trim_end().to_owned()
     }
 
     /// Whether it still waits. One that was ended from outside does not.
@@ -217,8 +273,9 @@ impl Cell {
         self.claim.alive = Some(alive);
     }
 
-    /// Starts the program; returns when it was executed.
-    pub(crate) async fn start(&self, plan: LaunchPlan) -> Result<Running, SandboxError> {
+    /// Starts the program; returns when it was executed, or when the booted stem was told to run it.
+    pub(crate) async fn start(&mut self, plan: LaunchPlan) -> Result<Running, SandboxError> {
+        let message = self.booted.is_some().then(|| launch_message(&plan));
         let program = plan.program.first().cloned().unwrap_or_default();
         let wanted = plan.listeners.len();
         let order = Order::Start(StartOrder {
@@ -228,22 +285,49 @@ impl Cell {
             environment: plan.environment,
             working_directory: plan.working_directory,
             listeners: plan.listeners,
+            channel: plan.channel,
             limits: plan.limits,
         });
         let mut descriptors = delivered(self.claim.inner.link.ask(order).await?, &program)?.into_iter();
-        let (Some(output), Some(scratch)) = (descriptors.next(), descriptors.next()) else {
+        let scratch = descriptors.next();
+        let output = self.booted.take().or_else(|| descriptors.next());
+        let (Some(output), Some(scratch)) = (output, scratch) else {
             return Err(wrong_answer());
         };
         let listeners: Vec<_> = descriptors.map(TcpListener::from).collect();
         if listeners.len() != wanted {
             return Err(wrong_answer());
         }
-        self.wait_executed(&program).await?;
+        match message {
+            Some(message) => self.tell(&message).await?,
+            None => self.wait_executed(&program).await?,
+        }
         Ok(Running {
             listeners,
             output,
             scratch,
         })
+    }
+
+    /// Sends the launch over the channel. It has room for all but the largest at once.
+    async fn tell(&self, message: &[u8]) -> Result<(), SandboxError> {
+        let deadline = tokio::time::Instant::now() + TELL_LIMIT;
+        let mut rest = message;
+        while !rest.is_empty() {
+            match rustix::net::send(&self.channel, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(sent) => rest = &rest[sent..],
+                Err(Errno::AGAIN) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(errno) => {
+                    return Err(SandboxError::Host {
+                        action: "tell a stem what to run",
+                        reason: words(errno),
+                    });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The stem says that it will execute the program, and its socket ends when that has succeeded.
@@ -271,6 +355,27 @@ impl Cell {
             }
         }
     }
+}
+
+/// The message for a booted stem; see [`sonagi_ports::Stem`].
+fn launch_message(plan: &LaunchPlan) -> Vec<u8> {
+    let mut message = vec![0; 4];
+    let mut push = |parts: &[&str]| {
+        for part in parts {
+            message.extend_from_slice(part.as_bytes());
+        }
+        message.push(0);
+    };
+    push(&[&plan.working_directory]);
+    push(&[&plan.program.len().to_string()]);
+    plan.program.iter().for_each(|argument| push(&[argument]));
+    plan.environment
+        .iter()
+        .for_each(|(name, value)| push(&[name, "=", value]));
+    // Bounded by the check of the plan.
+    let length = u32::try_from(message.len() - 4).unwrap_or(u32::MAX);
+    message[..4].copy_from_slice(&length.to_le_bytes());
+    message
 }
 
 /// The next report and the text after it; `None` at the end.

@@ -1,6 +1,6 @@
 //! What a launch plan must be so that the spawner can take it. Pure checks.
 
-use sonagi_ports::{LaunchPlan, Mount, SandboxError};
+use sonagi_ports::{CellKind, LaunchPlan, Mount, SandboxError};
 
 use crate::channel::{DESCRIPTORS_MAX, MESSAGE_MAX};
 use crate::wire::{START_HEADER_LEN, START_MESSAGE_MAX, STRINGS_MAX};
@@ -11,6 +11,8 @@ const MOUNTS_MAX: usize = 256;
 const ORDER_OVERHEAD: usize = 4096;
 /// Descriptors that come with a start beside the listeners.
 const OTHER_DESCRIPTORS: usize = 2;
+/// Most arguments and variables of a stem, and most bytes of them together.
+const STEM_MAX: (usize, usize) = (256, 16 * 1024);
 
 /// Checks a plan.
 ///
@@ -53,7 +55,7 @@ pub(crate) fn check(plan: &LaunchPlan) -> Result<(), SandboxError> {
     if bytes > START_MESSAGE_MAX || escaped > MESSAGE_MAX || strings > STRINGS_MAX {
         return refuse("Argument list too long");
     }
-    check_mounts(&plan.mounts)?;
+    check_kind(&plan.cell)?;
     check_mounts(std::slice::from_ref(&plan.code))?;
     if plan.listeners.len() > DESCRIPTORS_MAX - OTHER_DESCRIPTORS {
         return Err(wrong(format!("{} listeners", plan.listeners.len())));
@@ -61,11 +63,24 @@ pub(crate) fn check(plan: &LaunchPlan) -> Result<(), SandboxError> {
     Ok(())
 }
 
-/// Checks mounts: those of a plan, or those that are expected.
+/// Checks a kind of cells: that of a plan, or one that is expected.
 ///
 /// # Errors
-/// [`SandboxError::Host`]: mounts are chosen by the platform.
-pub(crate) fn check_mounts(mounts: &[Mount]) -> Result<(), SandboxError> {
+/// [`SandboxError::Host`]: it is chosen by the platform.
+pub(crate) fn check_kind(kind: &CellKind) -> Result<(), SandboxError> {
+    check_mounts(&kind.mounts)?;
+    let Some(stem) = &kind.stem else { return Ok(()) };
+    let variables = stem.environment.iter().flat_map(|(name, value)| [name, value]);
+    let texts: Vec<&String> = stem.program.iter().chain(variables).collect();
+    let bytes: usize = texts.iter().map(|text| json_length(text)).sum();
+    let absolute = stem.program.first().is_some_and(|program| program.starts_with('/'));
+    if !absolute || texts.len() > STEM_MAX.0 || bytes > STEM_MAX.1 || texts.iter().any(|text| text.contains('\0')) {
+        return Err(wrong(format!("the stem {:?}", stem.program)));
+    }
+    Ok(())
+}
+
+fn check_mounts(mounts: &[Mount]) -> Result<(), SandboxError> {
     let mut escaped = ORDER_OVERHEAD;
     for mount in mounts {
         let plain = |part: &str| part != ".." && !part.contains('\0');
@@ -103,13 +118,17 @@ fn json_length(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use sonagi_model::{InstanceId, InstanceLimits, Mebibytes};
+    use sonagi_ports::Stem;
 
     use super::*;
 
     fn plan() -> LaunchPlan {
         LaunchPlan {
             instance: InstanceId::generate(),
-            mounts: Vec::new(),
+            cell: CellKind {
+                mounts: Vec::new(),
+                stem: None,
+            },
             code: Mount {
                 source: "/code".into(),
                 target: "/var/task".to_owned(),
@@ -119,6 +138,7 @@ mod tests {
             environment: vec![("A".to_owned(), "b".to_owned())],
             working_directory: "/".to_owned(),
             listeners: vec![1],
+            channel: true,
             limits: InstanceLimits::for_sizes(Mebibytes(128), Mebibytes(512)),
         }
     }
@@ -158,7 +178,13 @@ mod tests {
             refused(|plan| plan.code.target = "/var/../etc".to_owned()),
             refused(|plan| plan.code.target = "/".to_owned()),
             refused(|plan| plan.code.source = "code".into()),
-            refused(|plan| plan.mounts = vec![plan.code.clone(); MOUNTS_MAX + 1]),
+            refused(|plan| plan.cell.mounts = vec![plan.code.clone(); MOUNTS_MAX + 1]),
+            refused(|plan| {
+                plan.cell.stem = Some(Stem {
+                    program: vec!["x".to_owned()],
+                    environment: Vec::new(),
+                });
+            }),
             refused(|plan| plan.listeners = vec![1; 15]),
         ] {
             assert!(text.starts_with("use the launch plan: "), "{text}");

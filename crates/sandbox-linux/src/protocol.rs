@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 use sonagi_model::InstanceLimits;
-use sonagi_ports::{Mount, SandboxError};
+use sonagi_ports::{CellKind, Mount, SandboxError};
 
 use crate::channel;
 use crate::wire::Step;
@@ -37,7 +37,7 @@ pub(crate) enum Order {
         node: String,
     },
     /// Make a cell.
-    Prepare { cell: u64, uid: u32, mounts: Vec<Mount> },
+    Prepare { cell: u64, uid: u32, kind: CellKind },
     /// Start a program in a cell that is ready.
     Start(StartOrder),
     /// End a cell and remove everything of it. Of an unknown cell nothing is left already.
@@ -53,6 +53,7 @@ pub(crate) struct StartOrder {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: String,
     pub(crate) listeners: Vec<u16>,
+    pub(crate) channel: bool,
     pub(crate) limits: InstanceLimits,
 }
 
@@ -74,10 +75,10 @@ pub(crate) enum Answer {
         groups: String,
     },
     /// The cell is being made; the init says on the control socket when it is ready. Descriptors: control socket, the
-    /// stem's socket, those of the group.
+    /// stem's socket, the channel, output if a stem is booted, those of the group.
     Prepared,
-    /// The start message is with the stem, which says on its socket what becomes of it. Descriptors: output, scratch
-    /// mount, listeners.
+    /// The start message is with the stem, which says on its socket what becomes of it; or the cell is filled and its
+    /// booted stem may be told what to run. Descriptors: scratch mount, output unless a stem was booted, listeners.
     Started,
     /// Nothing is left of the cell.
     Destroyed,

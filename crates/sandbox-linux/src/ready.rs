@@ -1,8 +1,8 @@
 //! Which cells to keep ready. Pure decisions about values of any type: the tests use numbers for cells.
 
-use sonagi_ports::Mount;
+use sonagi_ports::CellKind;
 
-/// Cells that wait for a program, by the mounts that they were made with.
+/// Cells that wait for a program, by their kind.
 #[derive(Debug)]
 pub(crate) struct Ready<C> {
     /// Most cells, ready and wanted together.
@@ -13,7 +13,7 @@ pub(crate) struct Ready<C> {
 
 #[derive(Debug)]
 struct Shelf<C> {
-    mounts: Vec<Mount>,
+    kind: CellKind,
     wanted: usize,
     making: usize,
     cells: Vec<C>,
@@ -27,13 +27,13 @@ impl<C> Ready<C> {
         }
     }
 
-    /// From now on, keep `cells` ready with these mounts. When that makes too many, those that were expected the
+    /// From now on, keep `cells` ready of this kind. When that makes too many, those that were expected the
     /// longest ago are kept no more. Returns the cells that are not wanted any more.
-    pub(crate) fn expect(&mut self, mounts: &[Mount], cells: usize) -> Vec<C> {
-        let found = self.shelves.iter().position(|shelf| shelf.mounts == mounts);
+    pub(crate) fn expect(&mut self, kind: &CellKind, cells: usize) -> Vec<C> {
+        let found = self.shelves.iter().position(|shelf| shelf.kind == *kind);
         let mut shelf = found.map_or_else(
             || Shelf {
-                mounts: mounts.to_vec(),
+                kind: kind.clone(),
                 wanted: 0,
                 making: 0,
                 cells: Vec::new(),
@@ -53,28 +53,24 @@ impl<C> Ready<C> {
         surplus
     }
 
-    /// A ready cell with exactly these mounts.
-    pub(crate) fn take(&mut self, mounts: &[Mount]) -> Option<C> {
-        self.shelves
-            .iter_mut()
-            .find(|shelf| shelf.mounts == mounts)?
-            .cells
-            .pop()
+    /// A ready cell of exactly this kind.
+    pub(crate) fn take(&mut self, kind: &CellKind) -> Option<C> {
+        self.shelves.iter_mut().find(|shelf| shelf.kind == *kind)?.cells.pop()
     }
 
-    /// Mounts for which a cell is to be made now. [`Ready::put`] or [`Ready::failed`] must follow.
-    pub(crate) fn next(&mut self) -> Option<Vec<Mount>> {
+    /// The kind of which a cell is to be made now. [`Ready::put`] or [`Ready::failed`] must follow.
+    pub(crate) fn next(&mut self) -> Option<CellKind> {
         let shelf = self
             .shelves
             .iter_mut()
             .find(|shelf| shelf.cells.len() + shelf.making < shelf.wanted)?;
         shelf.making += 1;
-        Some(shelf.mounts.clone())
+        Some(shelf.kind.clone())
     }
 
     /// A cell is made. Returns it when it is not wanted any more.
-    pub(crate) fn put(&mut self, mounts: &[Mount], cell: C) -> Option<C> {
-        let Some(shelf) = self.made(mounts) else {
+    pub(crate) fn put(&mut self, kind: &CellKind, cell: C) -> Option<C> {
+        let Some(shelf) = self.made(kind) else {
             return Some(cell);
         };
         if shelf.cells.len() >= shelf.wanted {
@@ -85,12 +81,12 @@ impl<C> Ready<C> {
     }
 
     /// A cell could not be made.
-    pub(crate) fn failed(&mut self, mounts: &[Mount]) {
-        self.made(mounts);
+    pub(crate) fn failed(&mut self, kind: &CellKind) {
+        self.made(kind);
     }
 
-    fn made(&mut self, mounts: &[Mount]) -> Option<&mut Shelf<C>> {
-        let shelf = self.shelves.iter_mut().find(|shelf| shelf.mounts == mounts)?;
+    fn made(&mut self, kind: &CellKind) -> Option<&mut Shelf<C>> {
+        let shelf = self.shelves.iter_mut().find(|shelf| shelf.kind == *kind)?;
         shelf.making = shelf.making.saturating_sub(1);
         Some(shelf)
     }
@@ -109,20 +105,25 @@ impl<C> Ready<C> {
 
 #[cfg(test)]
 mod tests {
+    use sonagi_ports::Mount;
+
     use super::*;
 
-    fn mounts(name: &str) -> Vec<Mount> {
-        vec![Mount {
-            source: name.into(),
-            target: name.to_owned(),
-            executable: true,
-        }]
+    fn kind(name: &str) -> CellKind {
+        CellKind {
+            mounts: vec![Mount {
+                source: name.into(),
+                target: name.to_owned(),
+                executable: true,
+            }],
+            stem: None,
+        }
     }
 
     fn fill(ready: &mut Ready<u32>, from: u32) -> u32 {
         let mut next = from;
-        while let Some(mounts) = ready.next() {
-            assert_eq!(ready.put(&mounts, next), None);
+        while let Some(kind) = ready.next() {
+            assert_eq!(ready.put(&kind, next), None);
             next += 1;
         }
         next - from
@@ -131,37 +132,37 @@ mod tests {
     #[test]
     fn what_is_expected_is_made_once_and_taken_once() {
         let mut ready = Ready::new(8);
-        assert_eq!(ready.take(&mounts("a")), None);
-        assert!(ready.expect(&mounts("a"), 2).is_empty());
+        assert_eq!(ready.take(&kind("a")), None);
+        assert!(ready.expect(&kind("a"), 2).is_empty());
         assert_eq!((fill(&mut ready, 1), ready.len()), (2, 2));
-        assert_eq!(ready.take(&mounts("b")), None);
-        assert_eq!(ready.take(&mounts("a")), Some(2));
+        assert_eq!(ready.take(&kind("b")), None);
+        assert_eq!(ready.take(&kind("a")), Some(2));
         assert_eq!(fill(&mut ready, 3), 1, "the one taken is replaced");
     }
 
     #[test]
     fn the_bound_holds_and_the_newest_expectation_wins() {
         let mut ready = Ready::new(3);
-        ready.expect(&mounts("a"), 9);
+        ready.expect(&kind("a"), 9);
         assert_eq!(fill(&mut ready, 1), 3);
-        assert_eq!(ready.expect(&mounts("b"), 2), [2, 3]);
+        assert_eq!(ready.expect(&kind("b"), 2), [2, 3]);
         assert_eq!(fill(&mut ready, 4), 2);
-        assert_eq!((ready.take(&mounts("a")), ready.take(&mounts("a"))), (Some(1), None));
+        assert_eq!((ready.take(&kind("a")), ready.take(&kind("a"))), (Some(1), None));
     }
 
     #[test]
     fn what_is_expected_no_more_goes() {
         let mut ready = Ready::new(8);
-        ready.expect(&mounts("a"), 2);
-        assert_eq!(ready.next(), Some(mounts("a")));
-        assert!(ready.expect(&mounts("a"), 0).is_empty());
-        assert_eq!(ready.put(&mounts("a"), 1), Some(1), "it came too late");
-        ready.expect(&mounts("a"), 1);
-        assert_eq!(ready.next(), Some(mounts("a")));
-        ready.failed(&mounts("a"));
+        ready.expect(&kind("a"), 2);
+        assert_eq!(ready.next(), Some(kind("a")));
+        assert!(ready.expect(&kind("a"), 0).is_empty());
+        assert_eq!(ready.put(&kind("a"), 1), Some(1), "it came too late");
+        ready.expect(&kind("a"), 1);
+        assert_eq!(ready.next(), Some(kind("a")));
+        ready.failed(&kind("a"));
         assert_eq!(fill(&mut ready, 5), 1, "tried again");
         assert_eq!(ready.clear(), [5]);
-        assert!(ready.expect(&mounts("a"), 1).is_empty());
+        assert!(ready.expect(&kind("a"), 1).is_empty());
         assert_eq!(ready.next(), None);
     }
 }

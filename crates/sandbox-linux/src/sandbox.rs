@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use sonagi_ports::{LaunchPlan, Mount, Sandbox, SandboxError, Started};
+use sonagi_ports::{CellKind, LaunchPlan, Sandbox, SandboxError, Started};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -116,7 +116,7 @@ impl LinuxSandbox {
         Ok(Arc::new(Self { inner }))
     }
 
-    /// Cells that wait for a program, whatever their mounts.
+    /// Cells that wait for a program, of whatever kind.
     #[must_use]
     pub fn ready_cells(&self) -> usize {
         self.inner.ready.lock().len()
@@ -160,9 +160,9 @@ impl Inner {
             return Err(SandboxError::Stopping);
         }
         let begun = Instant::now();
-        let cell = self.cell_for(&plan.mounts, alive).await?;
+        let mut cell = self.cell_for(&plan.cell, alive).await?;
         let had_cell = Instant::now();
-        let limits = plan.limits.clone();
+        let (limits, with_channel) = (plan.limits.clone(), plan.channel);
         let Running {
             listeners,
             output,
@@ -182,15 +182,16 @@ impl Inner {
         Ok(Started {
             sandbox: instance,
             listeners,
+            channel: with_channel.then(|| cell.channel.into()),
             output,
             cell: had_cell - begun,
             process: executed - had_cell,
         })
     }
 
-    async fn cell_for(self: &Arc<Self>, mounts: &[Mount], alive: Alive) -> Result<Cell, SandboxError> {
+    async fn cell_for(self: &Arc<Self>, kind: &CellKind, alive: Alive) -> Result<Cell, SandboxError> {
         loop {
-            let taken = self.ready.lock().take(mounts);
+            let taken = self.ready.lock().take(kind);
             let Some(mut cell) = taken else { break };
             self.refill.notify_one();
             if cell.is_waiting() {
@@ -199,7 +200,12 @@ impl Inner {
             }
             tracing::warn!("a cell that was kept ready has ended");
         }
-        Cell::prepare(self, mounts, Some(alive)).await
+        // Booting a stem now would take no less than executing the program.
+        let bare = CellKind {
+            mounts: kind.mounts.clone(),
+            stem: None,
+        };
+        Cell::prepare(self, &bare, Some(alive)).await
     }
 
     /// Makes cells that are expected, one after the other, when nobody starts.
@@ -209,8 +215,8 @@ impl Inner {
                 self.refill.notified().await;
                 loop {
                     let next = self.ready.lock().next();
-                    let Some(mounts) = next else { break };
-                    self.make_ready(&mounts).await;
+                    let Some(kind) = next else { break };
+                    self.make_ready(&kind).await;
                 }
             }
         };
@@ -221,16 +227,16 @@ impl Inner {
         }
     }
 
-    async fn make_ready(self: &Arc<Self>, mounts: &[Mount]) {
+    async fn make_ready(self: &Arc<Self>, kind: &CellKind) {
         let mut starting = self.starting.subscribe();
         // Busy all the time means that cells are needed all the more.
         drop(tokio::time::timeout(QUIET_LIMIT, starting.wait_for(|starting| *starting == 0)).await);
-        match Cell::prepare(self, mounts, None).await {
-            Ok(cell) => drop(self.ready.lock().put(mounts, cell)),
+        match Cell::prepare(self, kind, None).await {
+            Ok(cell) => drop(self.ready.lock().put(kind, cell)),
             Err(error) => {
                 tracing::warn!(%error, "cannot make a cell ahead of time");
                 tokio::time::sleep(REFILL_PAUSE).await;
-                self.ready.lock().failed(mounts);
+                self.ready.lock().failed(kind);
             }
         }
     }
@@ -268,15 +274,15 @@ impl Sandbox for LinuxSandbox {
         self.inner.start(plan).await
     }
 
-    fn expect(&self, mounts: &[Mount], cells: usize) {
+    fn expect(&self, kind: &CellKind, cells: usize) {
         if self.inner.stopping.is_cancelled() {
             return;
         }
-        if let Err(error) = plan::check_mounts(mounts) {
-            tracing::warn!(%error, "cells with such mounts cannot be expected");
+        if let Err(error) = plan::check_kind(kind) {
+            tracing::warn!(%error, "such cells cannot be expected");
             return;
         }
-        let surplus = self.inner.ready.lock().expect(mounts, cells);
+        let surplus = self.inner.ready.lock().expect(kind, cells);
         drop(surplus);
         self.inner.refill.notify_one();
     }

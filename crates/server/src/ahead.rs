@@ -6,11 +6,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sonagi_model::{Revision, RevisionSpec};
 use sonagi_pool::Contracts;
-use sonagi_ports::{Mount, Sandbox};
+use sonagi_ports::{CellKind, Sandbox};
 use tokio::sync::Notify;
 
-/// Contract and runtime: what a cell is made for.
-type Kind = (String, String);
+/// Contract, runtime and memory in MiB: what a cell is made for.
+type Kind = (String, String, u32);
 
 /// How many live revisions use which runtime.
 #[derive(Debug, Default)]
@@ -26,7 +26,11 @@ struct Use {
 }
 
 fn kind(revision: &Revision) -> Kind {
-    (revision.spec.contract.clone(), revision.spec.runtime.clone())
+    (
+        revision.spec.contract.clone(),
+        revision.spec.runtime.clone(),
+        revision.spec.memory.0,
+    )
 }
 
 /// Cells for each of `kinds` runtimes out of `cells` in all.
@@ -65,7 +69,7 @@ impl Ahead {
 
     /// Keeps the sandbox told. Sleeps until the set of runtimes changes.
     pub(crate) async fn run(self: Arc<Self>, contracts: Contracts, sandbox: Arc<dyn Sandbox>, cells: usize) {
-        let mut told: Vec<Vec<Mount>> = Vec::new();
+        let mut told: Vec<CellKind> = Vec::new();
         loop {
             self.changed.notified().await;
             let kinds: Vec<(Kind, RevisionSpec)> = self
@@ -76,20 +80,26 @@ impl Ahead {
                 .collect();
             let contracts = contracts.clone();
             // Making an interpreter ready for the first time copies files.
-            let mounts = tokio::task::spawn_blocking(move || {
-                let mounts = kinds
+            let wanted = tokio::task::spawn_blocking(move || {
+                let mut wanted = Vec::new();
+                let cells = kinds
                     .iter()
-                    .filter_map(|((contract, _), spec)| contracts.get(contract)?.mounts(spec));
-                mounts.collect::<Vec<_>>()
+                    .filter_map(|((contract, ..), spec)| contracts.get(contract)?.cell(spec));
+                for cell in cells {
+                    if !wanted.contains(&cell) {
+                        wanted.push(cell);
+                    }
+                }
+                wanted
             });
-            let Ok(mounts) = mounts.await else { continue };
-            for gone in told.iter().filter(|mounts_told| !mounts.contains(mounts_told)) {
+            let Ok(wanted) = wanted.await else { continue };
+            for gone in told.iter().filter(|kind| !wanted.contains(kind)) {
                 sandbox.expect(gone, 0);
             }
-            for wanted in &mounts {
-                sandbox.expect(wanted, share(cells, mounts.len()));
+            for kind in &wanted {
+                sandbox.expect(kind, share(cells, wanted.len()));
             }
-            told = mounts;
+            told = wanted;
         }
     }
 }
@@ -114,7 +124,7 @@ mod tests {
                 .uses
                 .lock()
                 .keys()
-                .map(|(_, runtime)| runtime.clone())
+                .map(|(_, runtime, _)| runtime.clone())
                 .collect::<Vec<_>>()
         };
         let (a, b) = (revision("a"), revision("b"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode, header};
 use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes};
 use sonagi_pool::{Pool, PoolSnapshot, RevisionSnapshot};
-use sonagi_ports::{LaunchPlan, Mount, Sandbox};
+use sonagi_ports::{CellKind, LaunchPlan, Mount, Sandbox};
 use sonagi_wire::Body;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Mutex;
@@ -57,7 +57,10 @@ impl Health {
     pub(crate) async fn canary(&self) -> Result<(), String> {
         let plan = LaunchPlan {
             instance: InstanceId::generate(),
-            mounts: self.canary_mounts.clone(),
+            cell: CellKind {
+                mounts: self.canary_mounts.clone(),
+                stem: None,
+            },
             code: Mount {
                 source: self.canary_code.clone(),
                 target: "/var/task".to_owned(),
@@ -67,6 +70,7 @@ impl Health {
             environment: Vec::new(),
             working_directory: "/var/task".to_owned(),
             listeners: Vec::new(),
+            channel: false,
             limits: InstanceLimits::for_sizes(Mebibytes(64), Mebibytes(16)),
         };
         let started = self.sandbox.start(plan).await.map_err(|error| error.to_string())?;

@@ -13,8 +13,8 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Call, Contract, ContractError, ContractLimits, InitFailure, Launch, LaunchPlan, Moment, Mount, Opening, Reply,
-    ReplyBody, Session, SessionError, StreamPart,
+    Call, CellKind, Contract, ContractError, ContractLimits, InitFailure, Launch, LaunchPlan, Moment, Mount, Opening,
+    Reply, ReplyBody, Session, SessionError, StreamPart,
 };
 
 /// How the function's initialization goes.
@@ -151,7 +151,10 @@ fn plan_for(launch: &Launch<'_>) -> LaunchPlan {
     let spec = &launch.revision.spec;
     LaunchPlan {
         instance: launch.instance,
-        mounts: Vec::new(),
+        cell: CellKind {
+            mounts: Vec::new(),
+            stem: None,
+        },
         code: Mount {
             source: launch.tree.to_owned(),
             target: "/code".to_owned(),
@@ -161,6 +164,7 @@ fn plan_for(launch: &Launch<'_>) -> LaunchPlan {
         environment: spec.environment.clone().into_iter().collect(),
         working_directory: "/code".to_owned(),
         listeners: Vec::new(),
+        channel: false,
         limits: InstanceLimits::for_sizes(spec.memory, spec.scratch),
     }
 }
@@ -177,8 +181,11 @@ impl Contract for FakeContract {
         }
     }
 
-    fn mounts(&self, _: &RevisionSpec) -> Option<Vec<Mount>> {
-        Some(Vec::new())
+    fn cell(&self, _: &RevisionSpec) -> Option<CellKind> {
+        Some(CellKind {
+            mounts: Vec::new(),
+            stem: None,
+        })
     }
 
     fn open(&self, opening: Opening) -> Arc<dyn Session> {

@@ -16,7 +16,7 @@ use sonagi_model::{Exit, Mebibytes};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::{LaunchPlan, Mount, RunningSandbox, Sandbox, SandboxError, Started};
+use crate::{CellKind, LaunchPlan, RunningSandbox, Sandbox, SandboxError, Started};
 
 /// How one start goes.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ pub struct FakeSandbox {
     behavior: Behavior,
     script: Mutex<VecDeque<FakeStart>>,
     instances: Mutex<Vec<Arc<FakeInstance>>>,
-    expected: Mutex<Vec<(Vec<Mount>, usize)>>,
+    expected: Mutex<Vec<(CellKind, usize)>>,
     under_way: AtomicU32,
     stopping: AtomicBool,
 }
@@ -106,7 +106,7 @@ impl FakeSandbox {
 
     /// What it was told to expect.
     #[must_use]
-    pub fn expected(&self) -> Vec<(Vec<Mount>, usize)> {
+    pub fn expected(&self) -> Vec<(CellKind, usize)> {
         self.expected.lock().clone()
     }
 }
@@ -147,6 +147,16 @@ fn output() -> io::Result<(UnixStream, OwnedFd)> {
     Ok((writer, reader.into()))
 }
 
+/// Both ends of the channel, if there is to be one.
+fn channel(plan: &LaunchPlan) -> io::Result<(Option<UnixStream>, Option<UnixStream>)> {
+    if !plan.channel {
+        return Ok((None, None));
+    }
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((Some(ours), Some(theirs)))
+}
+
 #[async_trait]
 impl Sandbox for FakeSandbox {
     async fn start(&self, plan: LaunchPlan) -> Result<Started, SandboxError> {
@@ -166,7 +176,8 @@ impl Sandbox for FakeSandbox {
         let listeners = plan.listeners.iter().map(listen).collect::<Result<_, _>>();
         let listeners = listeners.map_err(host("bind a listener"))?;
         let (writer, output) = output().map_err(host("make the output"))?;
-        let instance = Arc::new(FakeInstance::new(plan, writer));
+        let (channel, far) = channel(&plan).map_err(host("make the channel"))?;
+        let instance = Arc::new(FakeInstance::new(plan, writer, far));
         instance.print(&start.prints);
         if let Some(exit) = start.exits {
             instance.exit(exit);
@@ -175,14 +186,15 @@ impl Sandbox for FakeSandbox {
         Ok(Started {
             sandbox: instance,
             listeners,
+            channel,
             output,
             cell: Duration::ZERO,
             process: begun.elapsed(),
         })
     }
 
-    fn expect(&self, mounts: &[Mount], cells: usize) {
-        self.expected.lock().push((mounts.to_vec(), cells));
+    fn expect(&self, kind: &CellKind, cells: usize) {
+        self.expected.lock().push((kind.clone(), cells));
     }
 
     fn alive(&self) -> usize {
@@ -207,6 +219,7 @@ impl Sandbox for FakeSandbox {
 pub struct FakeInstance {
     plan: LaunchPlan,
     output: Mutex<Option<UnixStream>>,
+    channel: Mutex<Option<UnixStream>>,
     end: watch::Sender<Option<Exit>>,
     memory: Mutex<(Mebibytes, Mebibytes)>,
     frozen: AtomicBool,
@@ -218,10 +231,11 @@ pub struct FakeInstance {
 }
 
 impl FakeInstance {
-    fn new(plan: LaunchPlan, output: UnixStream) -> Self {
+    fn new(plan: LaunchPlan, output: UnixStream, channel: Option<UnixStream>) -> Self {
         Self {
             plan,
             output: Mutex::new(Some(output)),
+            channel: Mutex::new(channel),
             end: watch::Sender::new(None),
             memory: Mutex::new((Mebibytes(20), Mebibytes(10))),
             frozen: AtomicBool::new(false),
@@ -258,7 +272,14 @@ impl FakeInstance {
         });
         if ended {
             *self.output.lock() = None;
+            *self.channel.lock() = None;
         }
+    }
+
+    /// The function's end of the channel, once.
+    #[must_use]
+    pub fn take_channel(&self) -> Option<UnixStream> {
+        self.channel.lock().take()
     }
 
     /// Its peak and present memory from now on.

@@ -73,13 +73,14 @@ async fn until_printed(output: OwnedFd, wanted: &str) {
 }
 
 async fn started(sandbox: &dyn Sandbox, plan: LaunchPlan) -> Started {
-    let listeners = plan.listeners.len();
+    let (listeners, channel) = (plan.listeners.len(), plan.channel);
     let started = timeout(PATIENCE, sandbox.start(plan)).await.unwrap().unwrap();
     assert_eq!(
         started.listeners.len(),
         listeners,
         "one listener for each port of the plan"
     );
+    assert_eq!(started.channel.is_some(), channel, "a channel if the plan asks for one");
     started
 }
 

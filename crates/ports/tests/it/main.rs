@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes};
 use sonagi_ports::suite::sandbox::Program;
-use sonagi_ports::{LaunchPlan, Mount, SandboxError, fake, suite};
+use sonagi_ports::{CellKind, LaunchPlan, Mount, SandboxError, fake, suite};
 
 #[tokio::test]
 async fn metadata_store() {
@@ -71,7 +71,10 @@ fn plan(program: Program) -> LaunchPlan {
     };
     LaunchPlan {
         instance: InstanceId::generate(),
-        mounts: Vec::new(),
+        cell: CellKind {
+            mounts: Vec::new(),
+            stem: None,
+        },
         code: Mount {
             source: "/nonexistent".into(),
             target: "/code".to_owned(),
@@ -81,6 +84,7 @@ fn plan(program: Program) -> LaunchPlan {
         environment: Vec::new(),
         working_directory: "/code".to_owned(),
         listeners: vec![9001],
+        channel: true,
         limits: InstanceLimits::for_sizes(Mebibytes(128), Mebibytes(16)),
     }
 }

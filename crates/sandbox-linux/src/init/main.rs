@@ -14,7 +14,8 @@ mod sys;
 mod wire;
 
 use wire::{
-    CONTROL_FD, FILTER_FD, FILTER_MAX, Kind, Report, START_MESSAGE_MAX, STEM_FD, STRINGS_MAX, StartHeader, Step,
+    CHANNEL_FD, CONTROL_FD, FILTER_FD, FILTER_MAX, Kind, PROGRAM_CHANNEL_FD, Report, START_MESSAGE_MAX, STEM_FD,
+    STRINGS_MAX, StartHeader, Step,
 };
 
 /// `EINVAL`.
@@ -60,7 +61,7 @@ fn run(arguments: &sys::Arguments) -> ! {
 
 /// Makes the stem and locks this process down; the stem's number.
 fn prepare(arguments: &sys::Arguments) -> Result<i32, Failure> {
-    sys::close_from(FILTER_FD + 1, false).at(Step::CloseDescriptors)?;
+    sys::close_from(CHANNEL_FD + 1, false).at(Step::CloseDescriptors)?;
     sys::die_with_parent().at(Step::ParentDeath)?;
     sys::set_file_mask(0o022);
     let number = |index| arguments.number(index).ok_or((Step::Arguments, INVALID));
@@ -78,6 +79,7 @@ fn prepare(arguments: &sys::Arguments) -> Result<i32, Failure> {
     };
     sys::close(theirs);
     sys::close(STEM_FD);
+    sys::close(CHANNEL_FD);
     expect(ours)?;
     map_ids(stem, &ids)?;
     sys::write(ours, b"m").at(Step::IdMaps)?;
@@ -319,8 +321,14 @@ fn start() -> Result<Never, Failure> {
         sys::limit(resource, value, Some(value)).at(Step::Limit)?;
     }
     sys::enter(folder).at(Step::WorkingDirectory)?;
+    let kept = if header.channel == 0 {
+        0
+    } else {
+        sys::duplicate(CHANNEL_FD, PROGRAM_CHANNEL_FD).at(Step::CloseDescriptors)?;
+        1
+    };
     // This socket stays until exec succeeds, to tell if it does not.
-    sys::close_from(3, true).at(Step::CloseDescriptors)?;
+    sys::close_from(PROGRAM_CHANNEL_FD + kept, true).at(Step::CloseDescriptors)?;
     report(
         STEM_FD,
         Report {

@@ -13,6 +13,11 @@ pub const STEM_FD: i32 = 4;
 /// Descriptor of the file that holds the seccomp program.
 pub const FILTER_FD: i32 = 5;
 
+/// Descriptor of the channel in the stem, until it executes the program.
+pub const CHANNEL_FD: i32 = 6;
+/// Descriptor of the channel in the program, if it gets one.
+pub const PROGRAM_CHANNEL_FD: i32 = 3;
+
 /// Largest start message. The kernel's own limit is larger; this one keeps the stem's buffer small.
 pub const START_MESSAGE_MAX: usize = 160 * 1024;
 /// Most arguments and variables of one program together.
@@ -187,7 +192,7 @@ impl Report {
 }
 
 /// Bytes before the strings of a start message.
-pub const START_HEADER_LEN: usize = 32;
+pub const START_HEADER_LEN: usize = 40;
 
 /// The numbers of a start message. After them come strings, each with a NUL at its end: the working directory, the
 /// program and its arguments, then the variables. One descriptor comes along: standard output and error.
@@ -203,6 +208,8 @@ pub struct StartHeader {
     pub processes: u64,
     /// `RLIMIT_FSIZE`, bytes.
     pub file_size: u64,
+    /// 1 if the program gets the channel, else 0.
+    pub channel: u64,
 }
 
 impl StartHeader {
@@ -214,7 +221,8 @@ impl StartHeader {
         bytes[4..8].copy_from_slice(&self.variables.to_ne_bytes());
         bytes[8..16].copy_from_slice(&self.descriptors.to_ne_bytes());
         bytes[16..24].copy_from_slice(&self.processes.to_ne_bytes());
-        bytes[24..].copy_from_slice(&self.file_size.to_ne_bytes());
+        bytes[24..32].copy_from_slice(&self.file_size.to_ne_bytes());
+        bytes[32..].copy_from_slice(&self.channel.to_ne_bytes());
         bytes
     }
 
@@ -235,6 +243,7 @@ impl StartHeader {
             descriptors: long(0),
             processes: long(8),
             file_size: long(16),
+            channel: long(24),
         };
         Some((header, strings))
     }

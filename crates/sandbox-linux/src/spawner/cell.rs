@@ -9,8 +9,8 @@ use rustix::mount::MountAttrFlags;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
-use sonagi_model::InstanceLimits;
-use sonagi_ports::Mount;
+use sonagi_model::{InstanceLimits, Mebibytes};
+use sonagi_ports::{CellKind, Stem};
 
 use super::child::{self, Child};
 use super::tree;
@@ -37,6 +37,8 @@ pub(super) struct Cell {
     uid: u32,
     /// Until the start message is sent.
     stem: Option<OwnedFd>,
+    /// A runtime was booted in it ahead of demand, and what it runs comes over its channel.
+    booted: bool,
     /// The init has ended and been reaped, and with it every process of the cell.
     ended: bool,
 }
@@ -46,21 +48,26 @@ pub(super) struct Cell {
 pub(super) struct Ends {
     pub(super) control: OwnedFd,
     pub(super) stem: OwnedFd,
+    pub(super) channel: OwnedFd,
+    /// Output of the runtime that is booted in it.
+    pub(super) output: Option<OwnedFd>,
 }
 
 /// What the server gets of a start.
 #[derive(Debug)]
 pub(super) struct Filled {
-    pub(super) output: OwnedFd,
+    /// Unless it came with the cell.
+    pub(super) output: Option<OwnedFd>,
     pub(super) scratch: OwnedFd,
     pub(super) listeners: Vec<OwnedFd>,
 }
 
 impl Cell {
     /// Makes a cell: returns as soon as its first process exists, which then builds the rest by itself.
-    pub(super) fn prepare(shop: &Workshop, id: u64, uid: u32, mounts: &[Mount]) -> Result<(Self, Ends), Failure> {
+    pub(super) fn prepare(shop: &Workshop, id: u64, uid: u32, kind: &CellKind) -> Result<(Self, Ends), Failure> {
         let (control, inner_control) = channel::pair().at(Step::Sockets)?;
         let (stem, inner_stem) = channel::pair().at(Step::Sockets)?;
+        let (channel, inner_channel) = stream_pair().at(Step::Sockets)?;
         let kept_stem = rustix::io::fcntl_dupfd_cloexec(&stem, 0).at(Step::Sockets)?;
         channel::make_room(stem.as_fd()).at(Step::Sockets)?;
         let group = shop
@@ -70,14 +77,15 @@ impl Cell {
         let cloned = process::clone_into_namespaces(NAMESPACES, group.handle().unified_folder());
         let init = match cloned {
             Ok(Cloned::Child) => {
-                let (control, stem) = (inner_control, inner_stem);
+                let (control, stem, channel) = (inner_control, inner_stem, inner_channel);
                 child::run(&Child {
                     shop,
                     group: &group,
-                    mounts,
+                    mounts: &kind.mounts,
                     uid,
                     control,
                     stem,
+                    channel,
                 })
             }
             Ok(Cloned::Parent(init)) => init,
@@ -88,16 +96,73 @@ impl Cell {
                 return Err(Failure::new(Step::Clone, errno, ""));
             }
         };
-        Ok((
-            Self {
-                init,
-                group,
-                uid,
-                stem: Some(kept_stem),
-                ended: false,
+        let mut cell = Self {
+            init,
+            group,
+            uid,
+            stem: Some(kept_stem),
+            booted: false,
+            ended: false,
+        };
+        let output = match &kind.stem {
+            Some(runtime) => match cell.boot(runtime) {
+                Ok(output) => Some(output),
+                Err(failure) => {
+                    cell.give_up(id);
+                    return Err(failure);
+                }
             },
-            Ends { control, stem },
+            None => None,
+        };
+        Ok((
+            cell,
+            Ends {
+                control,
+                stem,
+                channel,
+                output,
+            },
         ))
+    }
+
+    /// Tells the stem what to boot as soon as it is locked down. What belongs to an instance is not there yet: it has
+    /// neither code nor scratch space nor listeners, and the group has no limits.
+    fn boot(&mut self, runtime: &Stem) -> Result<OwnedFd, Failure> {
+        let message = start_message(&Launched {
+            program: &runtime.program,
+            environment: &runtime.environment,
+            working_directory: "/",
+            limits: &LARGEST,
+            channel: true,
+        })?;
+        self.booted = true;
+        self.send_to_stem(&message)
+    }
+
+    /// Sends the start message; our end of the output.
+    fn send_to_stem(&mut self, message: &[u8]) -> Result<OwnedFd, Failure> {
+        let stem = self
+            .stem
+            .take()
+            .ok_or_else(|| Failure::new(Step::Send, Errno::ALREADY, ""))?;
+        let (output, inner_output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Step::Pipe)?;
+        rustix::io::ioctl_fionbio(&output, true).at(Step::Pipe)?;
+        // So that the function may open `/dev/stdout`.
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.uid));
+        rustix::fs::fchown(&inner_output, Some(uid), Some(gid)).at(Step::Pipe)?;
+        channel::send(stem.as_fd(), message, &[inner_output.as_fd()], SendFlags::DONTWAIT).at(Step::Send)?;
+        Ok(output)
+    }
+
+    /// Ends a cell that nobody has heard of.
+    fn give_up(&mut self, id: u64) {
+        self.kill();
+        // Killed, it ends; its groups are empty then.
+        let waited = rustix::process::waitid(WaitId::PidFd(self.init.as_fd()), WaitIdOptions::EXITED);
+        self.ended = waited.is_ok();
+        if !self.remove() {
+            super::complain(&format!("the groups of cell {id} stay"));
+        }
     }
 
     /// Descriptors of the group for the server.
@@ -107,11 +172,11 @@ impl Cell {
 
     /// Moves everything of one instance in, and sends the start message.
     pub(super) fn start(&mut self, shop: &mut Workshop, order: &StartOrder) -> Result<Filled, Failure> {
-        let stem = self
-            .stem
-            .take()
-            .ok_or_else(|| Failure::new(Step::Send, Errno::ALREADY, ""))?;
-        let message = start_message(order)?;
+        let message = if self.booted {
+            None
+        } else {
+            Some(start_message(&Launched::of(order))?)
+        };
         self.group
             .set_limits(&order.limits)
             .map_err(|error| of_group(Step::Limits, &error))?;
@@ -123,12 +188,7 @@ impl Cell {
                 .map(|port| listen(*port).at_path(Step::Listen, port.to_string()))
                 .collect()
         })?;
-        let (output, inner_output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Step::Pipe)?;
-        rustix::io::ioctl_fionbio(&output, true).at(Step::Pipe)?;
-        // So that the function may open `/dev/stdout`.
-        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.uid));
-        rustix::fs::fchown(&inner_output, Some(uid), Some(gid)).at(Step::Pipe)?;
-        channel::send(stem.as_fd(), &message, &[inner_output.as_fd()], SendFlags::DONTWAIT).at(Step::Send)?;
+        let output = message.map(|message| self.send_to_stem(&message)).transpose()?;
         Ok(Filled {
             output,
             scratch,
@@ -242,16 +302,50 @@ fn listen(port: u16) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// A connected pair for bytes in order.
+fn stream_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// Resource limits of a process that was booted before anybody knew whose it would be. Memory, processes and the scratch
+/// space of the instance are bounded by its group and its mounts.
+const LARGEST: InstanceLimits = InstanceLimits::for_sizes(Mebibytes(10_240), Mebibytes(10_240));
+
+/// What is to be executed.
+struct Launched<'a> {
+    program: &'a [String],
+    environment: &'a [(String, String)],
+    working_directory: &'a str,
+    limits: &'a InstanceLimits,
+    channel: bool,
+}
+
+impl<'a> Launched<'a> {
+    fn of(order: &'a StartOrder) -> Self {
+        Self {
+            program: &order.program,
+            environment: &order.environment,
+            working_directory: &order.working_directory,
+            limits: &order.limits,
+            channel: order.channel,
+        }
+    }
+}
+
 /// The message for the stem.
-fn start_message(order: &StartOrder) -> Result<Vec<u8>, Failure> {
+fn start_message(order: &Launched<'_>) -> Result<Vec<u8>, Failure> {
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let limits = &order.limits;
+    let limits = order.limits;
     let header = StartHeader {
         arguments: count(order.program.len()),
         variables: count(order.environment.len()),
         descriptors: u64::from(limits.descriptors),
         processes: u64::from(limits.processes),
         file_size: limits.memory.bytes().max(limits.scratch.bytes()),
+        channel: u64::from(order.channel),
     };
     let mut message = header.to_bytes().to_vec();
     let mut push = |parts: &[&str]| {
@@ -260,7 +354,7 @@ fn start_message(order: &StartOrder) -> Result<Vec<u8>, Failure> {
         }
         message.push(0);
     };
-    push(&[&order.working_directory]);
+    push(&[order.working_directory]);
     order.program.iter().for_each(|argument| push(&[argument]));
     order
         .environment

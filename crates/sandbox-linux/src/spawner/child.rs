@@ -20,7 +20,7 @@ use crate::cgroup::{Group, join};
 use crate::channel;
 use crate::protocol::{At, Failure};
 use crate::sys::{network, process};
-use crate::wire::{CONTROL_FD, FILTER_FD, Report, STEM_FD, Step};
+use crate::wire::{CHANNEL_FD, CONTROL_FD, FILTER_FD, Report, STEM_FD, Step};
 
 /// User and group of a function as it sees them itself.
 const INNER_ID: &CStr = c"1000";
@@ -38,6 +38,7 @@ pub(super) struct Child<'a> {
     pub(super) uid: u32,
     pub(super) control: OwnedFd,
     pub(super) stem: OwnedFd,
+    pub(super) channel: OwnedFd,
 }
 
 /// The descriptors that the init gets, at numbers above all places, so that placing one never closes another.
@@ -47,6 +48,7 @@ struct Aside {
     filter: OwnedFd,
     control: OwnedFd,
     stem: OwnedFd,
+    channel: OwnedFd,
 }
 
 impl Aside {
@@ -57,6 +59,7 @@ impl Aside {
             filter: aside(&child.shop.filter)?,
             control: aside(&child.control)?,
             stem: aside(&child.stem)?,
+            channel: aside(&child.channel)?,
         })
     }
 }
@@ -151,6 +154,7 @@ fn place_descriptors(aside: &Aside) -> Result<(), Failure> {
         (&aside.control, CONTROL_FD),
         (&aside.stem, STEM_FD),
         (&aside.filter, FILTER_FD),
+        (&aside.channel, CHANNEL_FD),
     ];
     for (fd, place) in places {
         process::place_descriptor(fd.as_fd(), place).at(Step::Descriptors)?;

@@ -24,6 +24,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::Resource;
+use sonagi_ports::CellKind;
 
 use self::cell::Cell;
 use self::workshop::Workshop;
@@ -216,14 +217,15 @@ impl Spawner {
         let failed = |failure| (Answer::Failed(failure), Vec::new());
         let (answer, descriptors) = match request.order {
             Order::Configure { .. } => failed(Failure::new(Step::Receive, Errno::PROTO, "configured already")),
-            Order::Prepare { cell, uid, mounts } => match self.prepare(cell, uid, &mounts) {
+            Order::Prepare { cell, uid, kind } => match self.prepare(cell, uid, &kind) {
                 Ok(descriptors) => (Answer::Prepared, descriptors),
                 Err(failure) => failed(failure),
             },
             Order::Start(order) => match self.cells.get_mut(&order.cell) {
                 Some(cell) => match cell.start(&mut self.shop, &order) {
                     Ok(filled) => {
-                        let mut descriptors = vec![filled.output, filled.scratch];
+                        let mut descriptors = vec![filled.scratch];
+                        descriptors.extend(filled.output);
                         descriptors.extend(filled.listeners);
                         (Answer::Started, descriptors)
                     }
@@ -253,13 +255,14 @@ impl Spawner {
         }
     }
 
-    fn prepare(&mut self, id: u64, uid: u32, mounts: &[sonagi_ports::Mount]) -> Result<Vec<OwnedFd>, Failure> {
+    fn prepare(&mut self, id: u64, uid: u32, kind: &CellKind) -> Result<Vec<OwnedFd>, Failure> {
         if id == SERVER || self.cells.contains_key(&id) {
             return Err(Failure::new(Step::Groups, Errno::EXIST, "cell number in use"));
         }
-        let (cell, ends) = Cell::prepare(&self.shop, id, uid, mounts)?;
+        let (cell, ends) = Cell::prepare(&self.shop, id, uid, kind)?;
         let watched = epoll::add(&self.events, &cell.init, EventData::new_u64(id), EventFlags::IN).at(Step::Sockets);
-        let mut descriptors = vec![ends.control, ends.stem];
+        let mut descriptors = vec![ends.control, ends.stem, ends.channel];
+        descriptors.extend(ends.output);
         let copied = cell.group_fds().into_iter().try_for_each(|fd| {
             descriptors.push(rustix::io::fcntl_dupfd_cloexec(fd, 0).at(Step::Groups)?);
             Ok(())

@@ -171,10 +171,10 @@ pub fn serve(arguments: &str) {
             folder: tempfile::tempdir().unwrap(),
         };
         let plan = node.plan(&staying(mark));
-        let mounts = plan.mounts.clone();
+        let kind = plan.cell.clone();
         let started = node.start(plan).await.unwrap();
         let (_line, _pipe) = read_line(started.output).await;
-        node.sandbox.expect(&mounts, 1);
+        node.sandbox.expect(&kind, 1);
         let tree = Path::new("/sys/fs/cgroup");
         until("a cell is ready", || {
             cells_in(Path::new(folder), tree)

@@ -32,6 +32,7 @@ fn the_suite_of_the_port() {
                 Program::Missing => node.plan_for(&["/missing"]),
             };
             plan.listeners = vec![9001];
+            plan.channel = true;
             plan
         };
         check(&*node.sandbox, &plan).await;
@@ -97,7 +98,7 @@ fn failures_to_execute_are_told() {
             "{refused:?}"
         );
         let mut plan = node.plan("true");
-        plan.mounts[0].source = node.folder.path().join("missing");
+        plan.cell.mounts[0].source = node.folder.path().join("missing");
         let refused = node.start(plan).await.unwrap_err().to_string();
         assert_eq!(refused, "show the runtime: /usr: No such file or directory");
         until("nothing alive", || node.sandbox.alive() == 0).await;
@@ -187,17 +188,17 @@ fn cells_are_kept_ready() {
     on_node(|node| async move {
         let cells = || crate::leftovers::cells_of(&node).len();
         let ready = |count| (node.sandbox.ready_cells(), cells()) == (count, count);
-        let mounts = node.plan("true").mounts;
-        node.sandbox.expect(&mounts, 2);
+        let kind = node.plan("true").cell;
+        node.sandbox.expect(&kind, 2);
         until("two cells are ready", || ready(2)).await;
         assert_eq!(node.sandbox.alive(), 0, "an empty cell is no instance");
         assert_eq!(node.output("echo used").await, "used\n");
         until("the one used is replaced", || ready(2)).await;
-        node.sandbox.expect(&mounts, 100);
+        node.sandbox.expect(&kind, 100);
         until("the bound holds", || ready(8)).await;
-        node.sandbox.expect(&mounts, 0);
+        node.sandbox.expect(&kind, 0);
         until("what is not expected any more goes", || ready(0)).await;
-        node.sandbox.expect(&mounts, 3);
+        node.sandbox.expect(&kind, 3);
         until("three are ready for the end", || ready(3)).await;
     });
 }

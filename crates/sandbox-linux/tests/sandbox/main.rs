@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod node;
 mod speed;
+mod stems;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         ending::TESTS,
         leftovers::TESTS,
         speed::TESTS,
+        stems::TESTS,
     ];
     let chosen = sets
         .into_iter()

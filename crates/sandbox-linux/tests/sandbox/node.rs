@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes};
-use sonagi_ports::{LaunchPlan, Mount, Sandbox, SandboxError, Started};
+use sonagi_ports::{CellKind, LaunchPlan, Mount, Sandbox, SandboxError, Started};
 use sonagi_sandbox_linux::{LinuxSandbox, Options, launch};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
@@ -73,11 +73,14 @@ impl Node {
     pub fn plan_for(&self, program: &[&str]) -> LaunchPlan {
         LaunchPlan {
             instance: InstanceId::generate(),
-            mounts: vec![Mount {
-                source: "/usr".into(),
-                target: "/usr".to_owned(),
-                executable: true,
-            }],
+            cell: CellKind {
+                mounts: vec![Mount {
+                    source: "/usr".into(),
+                    target: "/usr".to_owned(),
+                    executable: true,
+                }],
+                stem: None,
+            },
             code: Mount {
                 source: self.code.clone(),
                 target: "/var/task".to_owned(),
@@ -87,6 +90,7 @@ impl Node {
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             working_directory: "/var/task".to_owned(),
             listeners: Vec::new(),
+            channel: false,
             limits: InstanceLimits::for_sizes(Mebibytes(64), Mebibytes(16)),
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use sonagi_model::{InstanceLimits, Revision, RevisionSpec};
 use sonagi_ports::{
-    Clock, Contract, ContractError, ContractLimits, Entropy, Interpreter, Interpreters, Launch, LaunchPlan, Moment,
-    Mount, Opening, Session,
+    CellKind, Clock, Contract, ContractError, ContractLimits, Entropy, Interpreter, Interpreters, Launch, LaunchPlan,
+    Moment, Mount, Opening, Session,
 };
 
 use super::answers::Defaults;
@@ -133,7 +133,7 @@ impl AwsContract {
         Ok((parsed, interpreter))
     }
 
-    fn mounts_with(&self, interpreter: Option<&Interpreter>) -> Vec<Mount> {
+    fn cell_with(&self, interpreter: Option<&Interpreter>) -> CellKind {
         let mut mounts = interpreter
             .map(|interpreter| interpreter.mounts.clone())
             .unwrap_or_default();
@@ -151,7 +151,7 @@ impl AwsContract {
                 executable: false,
             });
         }
-        mounts
+        CellKind { mounts, stem: None }
     }
 
     /// Version of what runs this revision; empty for custom runtimes.
@@ -189,7 +189,7 @@ impl Contract for AwsContract {
         })?;
         Ok(LaunchPlan {
             instance: launch.instance,
-            mounts: self.mounts_with(interpreter.as_ref()),
+            cell: self.cell_with(interpreter.as_ref()),
             code: Mount {
                 source: launch.tree.to_owned(),
                 target: TASK_ROOT.to_owned(),
@@ -199,6 +199,7 @@ impl Contract for AwsContract {
             environment,
             working_directory: TASK_ROOT.to_owned(),
             listeners: vec![self.options.runtime_port, self.options.platform_port],
+            channel: false,
             limits: InstanceLimits {
                 cpu_cap_millis: self
                     .options
@@ -209,9 +210,9 @@ impl Contract for AwsContract {
         })
     }
 
-    fn mounts(&self, spec: &RevisionSpec) -> Option<Vec<Mount>> {
+    fn cell(&self, spec: &RevisionSpec) -> Option<CellKind> {
         let (_, interpreter) = self.resolve(&spec.runtime).ok()?;
-        Some(self.mounts_with(interpreter.as_ref()))
+        Some(self.cell_with(interpreter.as_ref()))
     }
 
     fn open(&self, opening: Opening) -> Arc<dyn Session> {

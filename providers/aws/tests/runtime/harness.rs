@@ -230,6 +230,7 @@ impl Source {
             revision,
             instance,
             listeners,
+            channel: None,
         });
         Running {
             session,
@@ -249,7 +250,7 @@ pub fn listener() -> TcpListener {
 fn spawn(plan: &LaunchPlan, listeners: &[TcpListener], program: Option<&[String]>) -> Child {
     let here = |text: &str| {
         let mut text = text.replace(&plan.code.target, plan.code.source.to_str().unwrap());
-        for mount in &plan.mounts {
+        for mount in &plan.cell.mounts {
             text = text.replace(&mount.target, mount.source.to_str().unwrap());
         }
         for (port, listener) in plan.listeners.iter().zip(listeners) {

@@ -32,6 +32,7 @@ fn serve() -> Served {
         revision,
         instance,
         listeners: vec![runtime, platform],
+        channel: None,
     });
     Served {
         session,

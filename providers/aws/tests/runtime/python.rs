@@ -421,7 +421,7 @@ def handler(event, context):
     assert_eq!(path[2], "/opt/python");
     assert_eq!(
         path[3],
-        running.plan.mounts.last().unwrap().source.display().to_string()
+        running.plan.cell.mounts.last().unwrap().source.display().to_string()
     );
     assert_eq!(path[4], format!("{code}/vendored"));
     assert!(path[5..].iter().all(|entry| entry.contains("/lib/python3")), "{path:?}");
