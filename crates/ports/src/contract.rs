@@ -30,6 +30,12 @@ impl Attributes {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Puts a value in place of any other under its key.
+    pub fn replace(&mut self, key: &str, value: impl Into<String>) {
+        self.0.retain(|(name, _)| name != key);
+        self.set(key, value);
+    }
+
     /// Adds a value.
     pub fn set(&mut self, key: &str, value: impl Into<String>) {
         self.0.push((key.to_owned(), value.into()));

@@ -23,6 +23,7 @@ use crate::price::price_by;
 use crate::providers::{Engine, Ground, PROVIDERS};
 use crate::retire::RetireInstances;
 use crate::run::Error;
+use crate::web::{self, WebDestination};
 use crate::{Options, checks, token};
 
 /// The parts that the life of the platform is about.
@@ -153,7 +154,7 @@ pub(crate) async fn assemble(
         Arc::clone(&clock),
     );
     let _ = retire.dispatcher.set(dispatcher.clone());
-    let mut routes = Routes::new();
+    let mut routes = Routes::new().destination(web::ADAPTER, Arc::new(WebDestination::new()));
     for provider in &registered {
         for (contract, targets) in &provider.targets {
             routes = routes.functions(contract, Arc::clone(targets));

@@ -17,6 +17,7 @@ mod providers;
 mod retire;
 mod run;
 mod token;
+mod web;
 
 pub use options::{CpuShare, Options, OptionsError};
 pub use run::{Error, run};

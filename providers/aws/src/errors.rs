@@ -38,6 +38,8 @@ pub enum Code {
     MissingAuthenticationToken,
     /// A resource policy is too long.
     PolicyLengthExceeded,
+    /// A function calls itself through others without end.
+    RecursiveInvocation,
     /// A revision id is not the newest.
     PreconditionFailed,
     /// There is no provisioned concurrency.
@@ -96,6 +98,7 @@ impl Code {
             Self::InvalidZipFile => (502, "InvalidZipFileException", Key::Upper),
             Self::MissingAuthenticationToken => (403, "MissingAuthenticationTokenException", Key::LowerAlone),
             Self::PolicyLengthExceeded => (400, "PolicyLengthExceededException", Key::Lower),
+            Self::RecursiveInvocation => (400, "RecursiveInvocationException", Key::Upper),
             Self::PreconditionFailed => (412, "PreconditionFailedException", Key::Lower),
             Self::ProvisionedConcurrencyConfigNotFound => {
                 (404, "ProvisionedConcurrencyConfigNotFoundException", Key::Lower)

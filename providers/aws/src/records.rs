@@ -29,6 +29,9 @@ pub(crate) struct FunctionRecord {
     /// Function URLs by alias; that of the unqualified function under `$LATEST`.
     #[serde(default)]
     pub(crate) urls: BTreeMap<String, UrlRecord>,
+    /// Configurations of asynchronous invocation by qualifier; that of the unqualified function under `$LATEST`.
+    #[serde(default)]
+    pub(crate) asynchronous: BTreeMap<String, AsyncRecord>,
     #[serde(default)]
     pub(crate) recursive_loop: RecursiveLoop,
     #[serde(default)]
@@ -43,8 +46,40 @@ impl Default for FunctionRecord {
             tags: BTreeMap::new(),
             policies: BTreeMap::new(),
             urls: BTreeMap::new(),
+            asynchronous: BTreeMap::new(),
             recursive_loop: RecursiveLoop::default(),
             update_runtime_on: UpdateRuntimeOn::default(),
+        }
+    }
+}
+
+/// How events of a function are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AsyncRecord {
+    /// Attempts after the first one that failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) retries: Option<u8>,
+    /// Seconds after which an event is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_age: Option<u32>,
+    /// Where the record of a success goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) on_success: Option<String>,
+    /// Where the record of a failure goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) on_failure: Option<String>,
+    pub(crate) modified: Timestamp,
+}
+
+impl AsyncRecord {
+    /// One that says nothing.
+    pub(crate) const fn new(modified: Timestamp) -> Self {
+        Self {
+            retries: None,
+            max_age: None,
+            on_success: None,
+            on_failure: None,
+            modified,
         }
     }
 }

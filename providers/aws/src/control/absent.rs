@@ -52,17 +52,6 @@ impl Control {
         Ok(empty_list(key))
     }
 
-    /// `GetFunctionEventInvokeConfig`, `DeleteFunctionEventInvokeConfig`.
-    pub(super) fn no_event_invoke_config(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
-        let named = self.existing(call, name)?;
-        let mut arn = named.qualified_arn();
-        if named.qualifier.is_none() {
-            arn.push_str(":$LATEST");
-        }
-        let text = format!("The function {arn} doesn't have an EventInvokeConfig");
-        Err(LambdaError::new(Code::ResourceNotFound, text))
-    }
-
     /// `GetProvisionedConcurrencyConfig`, and the listing on the same path.
     pub(super) fn provisioned(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
         if call.query.get("List") == Some("ALL") {

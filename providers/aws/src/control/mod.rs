@@ -7,6 +7,7 @@ mod code;
 mod concurrency;
 mod configuration;
 mod constraints;
+mod event_invoke;
 pub(crate) mod functions;
 mod operations;
 mod page;

@@ -4,6 +4,7 @@ use http::Response;
 use sonagi_wire::Body;
 
 use super::absent::empty_list;
+use super::event_invoke::Merge;
 use super::operations::ControlOperation;
 use super::{Control, ControlCall, no_content};
 use crate::errors::LambdaError;
@@ -43,13 +44,11 @@ impl Control {
             Op::PutProvisionedConcurrencyConfig => Err(LambdaError::not_offered("Provisioned concurrency is")),
             Op::GetProvisionedConcurrencyConfig => self.provisioned(call, name),
             Op::DeleteProvisionedConcurrencyConfig => self.delete_provisioned(call, name),
-            Op::PutFunctionEventInvokeConfig | Op::UpdateFunctionEventInvokeConfig => Err(LambdaError::not_offered(
-                "Configuration of asynchronous invocation (EventInvokeConfig) is",
-            )),
-            Op::GetFunctionEventInvokeConfig | Op::DeleteFunctionEventInvokeConfig => {
-                self.no_event_invoke_config(call, name)
-            }
-            Op::ListFunctionEventInvokeConfigs => self.empty_list_of(call, name, "FunctionEventInvokeConfigs"),
+            Op::PutFunctionEventInvokeConfig => self.put_event_invoke(call, name, Merge::Replace).await,
+            Op::UpdateFunctionEventInvokeConfig => self.put_event_invoke(call, name, Merge::Update).await,
+            Op::GetFunctionEventInvokeConfig => self.get_event_invoke(call, name),
+            Op::DeleteFunctionEventInvokeConfig => self.delete_event_invoke(call, name).await,
+            Op::ListFunctionEventInvokeConfigs => self.list_event_invoke(call, name),
             Op::CreateEventSourceMapping => Err(LambdaError::not_offered("Event source mappings are")),
             Op::ListEventSourceMappings => Ok(empty_list("EventSourceMappings")),
             Op::GetEventSourceMapping | Op::UpdateEventSourceMapping | Op::DeleteEventSourceMapping => {

@@ -38,7 +38,7 @@ pub(crate) fn key_of(qualifier: Option<&Qualifier>) -> String {
     }
 }
 
-/// Forgets the policy and the URL of a qualifier that is gone.
+/// Forgets what belongs to a qualifier that is gone: its policy, URL and configuration of asynchronous invocation.
 ///
 /// # Errors
 /// 500 when the record cannot be read.
@@ -46,6 +46,7 @@ pub(crate) fn forget_qualifier(edit: &mut Edit, qualifier: &str) -> Result<(), L
     alter_record(edit, |record| {
         record.policies.remove(qualifier);
         record.urls.remove(qualifier);
+        record.asynchronous.remove(qualifier);
         Ok(())
     })
 }

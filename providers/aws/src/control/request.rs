@@ -185,6 +185,30 @@ pub(crate) struct RecursionInput {
     pub(crate) recursive_loop: Option<String>,
 }
 
+/// `PutFunctionEventInvokeConfig`, `UpdateFunctionEventInvokeConfig`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct EventInvokeInput {
+    pub(crate) maximum_retry_attempts: Option<i64>,
+    pub(crate) maximum_event_age_in_seconds: Option<i64>,
+    pub(crate) destination_config: Option<DestinationsInput>,
+}
+
+/// `DestinationConfig`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct DestinationsInput {
+    pub(crate) on_success: Option<DestinationInput>,
+    pub(crate) on_failure: Option<DestinationInput>,
+}
+
+/// `OnSuccess`, `OnFailure`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct DestinationInput {
+    pub(crate) destination: Option<String>,
+}
+
 /// `PutRuntimeManagementConfig`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -17,7 +17,9 @@ use super::{Invoker, Target};
 use crate::auth::Caller;
 use crate::control::validate::Violations;
 use crate::errors::{Code, LambdaError};
+use crate::events::{LOOP_LIMIT, count_of};
 use crate::json;
+use crate::records::{FunctionRecord, RecursiveLoop, read};
 use crate::runtime::{CONTRACT, attributes};
 
 /// Name of the header with an answer's request id.
@@ -75,6 +77,9 @@ impl Invoker {
     pub(crate) async fn invoke(&self, call: InvokeCall<'_>) -> Result<Response<Body>, LambdaError> {
         let mode = mode(call.headers)?;
         let prepared = self.prepare(call)?;
+        if mode == Mode::RequestResponse {
+            refuse_loop(&prepared)?;
+        }
         match mode {
             Mode::DryRun => Ok(answer(StatusCode::NO_CONTENT, &prepared, sonagi_wire::empty())),
             Mode::Event => {
@@ -113,6 +118,7 @@ impl Invoker {
         if mode == Mode::DryRun {
             return Ok(answer(StatusCode::NO_CONTENT, &prepared, sonagi_wire::empty()));
         }
+        refuse_loop(&prepared)?;
         let run = self.run(&prepared).await?;
         if let Answer::Whole(finished) = &run
             && let Some(error) = platform_error(&finished.outcome)
@@ -137,6 +143,10 @@ impl Invoker {
             LambdaError::new(Code::InvalidRequestContent, text)
         })?;
         let mut prepared = self.assemble(target, call.headers, log_tail);
+        let function = prepared.target.entry.function.id;
+        prepared.trace = prepared.trace.with_turn(function);
+        let trace = prepared.trace.as_str();
+        prepared.attributes.replace(attributes::TRACE_ID, trace);
         prepared.payload = payload;
         if let Some(context) = client_context {
             prepared.attributes.set(attributes::CLIENT_CONTEXT, context);
@@ -256,6 +266,27 @@ impl Invoker {
             )
         };
         self.runner.accept(event).await.map(drop).map_err(LambdaError::from)
+    }
+}
+
+/// Refuses one more turn of a loop, unless the function may go round.
+fn refuse_loop(prepared: &Prepared) -> Result<(), LambdaError> {
+    let function = &prepared.target.entry.function;
+    let trace = prepared.attributes.get(attributes::TRACE_ID).unwrap_or_default();
+    if count_of(function.id, trace) <= LOOP_LIMIT {
+        return Ok(());
+    }
+    let record: FunctionRecord = read(&function.document)?;
+    match record.recursive_loop {
+        RecursiveLoop::Allow => Ok(()),
+        RecursiveLoop::Terminate => Err(LambdaError::new(
+            Code::RecursiveInvocation,
+            format!(
+                "Lambda has detected your function being invoked in a recursive loop with other AWS resources and \
+                 stopped {}.",
+                prepared.target.arn
+            ),
+        )),
     }
 }
 

@@ -2,8 +2,10 @@
 //! Source: "Tracing header" of the X-Ray documentation.
 
 use http::{HeaderMap, HeaderValue};
-use sonagi_model::{InvocationId, Timestamp};
+use sonagi_model::{FunctionId, InvocationId, Timestamp};
 use sonagi_ports::Entropy;
+
+use crate::events::extended;
 
 /// Name of the header, on requests and answers.
 pub(crate) const TRACE_HEADER: &str = "x-amzn-trace-id";
@@ -41,6 +43,11 @@ impl TraceHeader {
             text.push_str(";Sampled=0");
         }
         Self(text)
+    }
+
+    /// With one more turn of a function in its lineage.
+    pub(crate) fn with_turn(&self, function: FunctionId) -> Self {
+        Self(extended(function, &self.0))
     }
 
     /// The text.

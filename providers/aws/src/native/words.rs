@@ -29,6 +29,7 @@ impl From<LambdaError> for AdapterError {
             | Code::InvalidSignature
             | Code::MissingAuthenticationToken
             | Code::PolicyLengthExceeded
+            | Code::RecursiveInvocation
             | Code::RequestEntityTooLarge
             | Code::RequestTimedOut
             | Code::RequestTooLarge

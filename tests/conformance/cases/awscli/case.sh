@@ -50,6 +50,12 @@ same list-tags "$(aws lambda list-tags --resource "$arn" --query Tags.team --out
 aws lambda put-function-concurrency --function-name "$name" --reserved-concurrent-executions 2 >/dev/null
 same get-function-concurrency "$(aws lambda get-function-concurrency --function-name "$name" \
   --query ReservedConcurrentExecutions --output text)" 2
+aws lambda put-function-event-invoke-config --function-name "$name" --maximum-retry-attempts 1 >/dev/null
+same update-function-event-invoke-config "$(aws lambda update-function-event-invoke-config --function-name "$name" \
+  --maximum-event-age-in-seconds 60 --query '[MaximumRetryAttempts,MaximumEventAgeInSeconds]' --output text)" $'1\t60'
+same list-function-event-invoke-configs "$(aws lambda list-function-event-invoke-configs --function-name "$name" \
+  --query 'FunctionEventInvokeConfigs[0].FunctionArn' --output text)" "$arn:\$LATEST"
+aws lambda delete-function-event-invoke-config --function-name "$name"
 aws lambda list-functions --query 'Functions[].FunctionName' --output text | grep -q "$name" || fail list-functions
 echo 'ok     list-functions'
 

@@ -12,6 +12,7 @@ macro_rules! cases {
 }
 
 cases!(
+    asynchronous,
     awscli,
     concurrency,
     custom_runtimes,
