@@ -1,6 +1,7 @@
 //! An asynchronous client of the native API over plain HTTP/1.1.
 
 mod calls;
+mod events;
 mod logs;
 mod query;
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use calls::Invoked;
+pub use events::EventsFilter;
 pub use logs::{LogFilter, LogStream};
 pub use query::{RunFilter, Scope};
 

@@ -14,7 +14,7 @@
 //! | `PATCH /functions/NAME` | scope | [`Settings`] → [`Function`] |
 //! | `DELETE /functions/NAME` | scope | → 204 |
 //! | `POST /functions/NAME/invoke` | scope, `qualifier` | event → the answer as it is, with the headers of [`header`] |
-//! | `POST /functions/NAME/send` | scope, `qualifier` | event → 202 [`Accepted`], after it is durable |
+//! | `POST /functions/NAME/send` | scope, `qualifier` | event, with a header `Idempotency-Key` if wanted → 202 [`Accepted`], after it is durable |
 //! | `GET /functions/NAME/versions` | scope | → [`Versions`] |
 //! | `POST /functions/NAME/versions` | scope | → [`Version`]: the live revision, frozen |
 //! | `GET /functions/NAME/aliases` | scope | → [`Aliases`] |
@@ -24,6 +24,15 @@
 //! | `GET /functions/NAME/logs` | scope, `since`, `limit`, `invocation`, `follow=true` | → NDJSON of [`LogLine`] |
 //! | `GET /runs` | scope, `function`, `since`, `failed=true`, `limit` | → [`Runs`], newest first |
 //! | `GET /runs/INVOCATION` | | → [`Runs`]: its attempts, oldest first |
+//! | `GET /events` | scope, `function`, `before`, `limit` | → [`Events`], newest first |
+//! | `GET /events/ID` | | → [`EventLife`]; the id of its invocation will do |
+//! | `GET /events/ID/content` | | → the event as it was accepted |
+//! | `DELETE /events/ID` | | → [`CancelledEvent`] |
+//! | `POST /events/ID/replay` | | → 202 [`Repeated`] |
+//! | `GET /event-totals` | | → [`EventTotals`] |
+//! | `GET /dlq` | scope, `function`, `before`, `limit` | → [`Events`]: dead letters, newest first |
+//! | `POST /dlq/ID/redrive` | | → 202 [`Repeated`] |
+//! | `DELETE /dlq/ID` | | → 204 |
 //! | `GET /usage` | scope, `since`, `until` | → [`Usage`] |
 //! | `GET /accounts` | `provider` | → [`Accounts`] |
 //! | `POST /accounts` | `provider` | [`NewAccount`] → 201 [`Account`] |
@@ -39,6 +48,7 @@
 mod account;
 mod client;
 mod error;
+mod event;
 mod function;
 pub mod header;
 mod log;
@@ -47,8 +57,9 @@ mod run;
 mod usage;
 
 pub use account::{Account, Accounts, Environment, NewAccount, Variable};
-pub use client::{Client, ClientError, Invoked, LogFilter, LogStream, RunFilter, Scope};
+pub use client::{Client, ClientError, EventsFilter, Invoked, LogFilter, LogStream, RunFilter, Scope};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
+pub use event::{CancelledEvent, Event, EventLife, EventTotals, Events, Repeated};
 pub use function::{
     Accepted, Alias, AliasTarget, Aliases, DeployRequest, Deployed, Function, Functions, Rollback, Settings, Split,
     UrlAccess, Version, Versions,

@@ -182,6 +182,8 @@ pub struct NativeCall {
     pub qualifier: Option<String>,
     /// The event.
     pub payload: Bytes,
+    /// For an event that is sent: what its sender calls it, so that sending it twice accepts it once.
+    pub token: Option<String>,
 }
 
 /// Its answer.

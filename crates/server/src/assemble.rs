@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::ahead::Ahead;
 use crate::front::Front;
 use crate::health::Health;
-use crate::native::{Access, Limits, NativeState};
+use crate::native::{Access, Events, Limits, NativeState};
 use crate::price::price_by;
 use crate::providers::{Engine, Ground, PROVIDERS};
 use crate::retire::RetireInstances;
@@ -187,6 +187,10 @@ pub(crate) async fn assemble(
         adapters: providers.iter().map(|provider| Arc::clone(&provider.adapter)).collect(),
         catalog: Arc::clone(&catalog),
         runs: Arc::clone(&stores.runs),
+        events: Events {
+            queue: Arc::clone(&stores.events),
+            desk: Arc::new(asynchronous.clone()),
+        },
         logs: Arc::clone(&stores.logs),
         clock,
         interpreters: Arc::clone(&interpreters) as _,

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode, Uri};
 use sonagi_api::{ErrorBody, ErrorCode, ErrorDocument};
-use sonagi_ports::{AdapterError, StoreError};
+use sonagi_ports::{AcceptError, AdapterError, StoreError};
 
 /// A refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,16 @@ impl From<StoreError> for Refusal {
             StoreError::Unreadable { .. } | StoreError::Database { .. } => {
                 Self::new(ErrorCode::Platform, "the platform's store failed").hint("the platform's own log says more")
             }
+        }
+    }
+}
+
+impl From<AcceptError> for Refusal {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Store(error) => error.into(),
+            AcceptError::TokenReused { .. } => Self::new(ErrorCode::Conflict, error.to_string()),
+            AcceptError::TooLarge { .. } => Self::new(ErrorCode::TooLarge, error.to_string()),
         }
     }
 }

@@ -19,7 +19,16 @@ use super::{Shared, body, convert};
 /// The end of a log that goes with an answer, bytes.
 const LOG_TAIL_BYTES: usize = 4096;
 
-async fn call(shared: &Shared, name: String, query: CallQuery, body: Body) -> Result<(Place, NativeCall), Refusal> {
+/// Names an event, so that sending it again within a day accepts it once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+async fn call(
+    shared: &Shared,
+    name: String,
+    query: CallQuery,
+    token: Option<String>,
+    body: Body,
+) -> Result<(Place, NativeCall), Refusal> {
     let place = shared.place(&query.scope())?;
     let payload = body::read(body, "event", shared.limits.event).await?;
     let call = NativeCall {
@@ -27,6 +36,7 @@ async fn call(shared: &Shared, name: String, query: CallQuery, body: Body) -> Re
         name,
         qualifier: query.qualifier,
         payload,
+        token,
     };
     Ok((place, call))
 }
@@ -37,7 +47,7 @@ pub(super) async fn invoke(
     Params(query): Params<CallQuery>,
     body: Body,
 ) -> Result<Response, Refusal> {
-    let (place, call) = call(&shared, name, query, body).await?;
+    let (place, call) = call(&shared, name, query, None, body).await?;
     let answer = place.adapter.invoke(call).await?;
     let headers = headers(&answer)?;
     let mut response = Response::new(Body::from(answer.body));
@@ -67,9 +77,15 @@ pub(super) async fn send(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
     Params(query): Params<CallQuery>,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<api::Accepted>), Refusal> {
-    let (place, call) = call(&shared, name, query, body).await?;
+    let token = headers.get(IDEMPOTENCY_KEY).map(|value| {
+        let text = value.to_str().ok().filter(|text| !text.is_empty());
+        text.map(str::to_owned)
+            .ok_or_else(|| Refusal::invalid("Idempotency-Key must be 1 to 256 printable characters"))
+    });
+    let (place, call) = call(&shared, name, query, token.transpose()?, body).await?;
     let invocation = place.adapter.send(call).await?.to_string();
     Ok((StatusCode::ACCEPTED, Json(api::Accepted { invocation })))
 }

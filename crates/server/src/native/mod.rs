@@ -6,6 +6,7 @@ mod answer;
 mod body;
 mod calls;
 mod convert;
+mod events;
 mod functions;
 mod logs;
 mod moment;
@@ -30,6 +31,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
+pub use events::{EventDesk, Events};
 
 /// Archives that are in memory at once, all clients together; further deployments wait for their turn.
 const DEPLOYS_AT_ONCE: usize = 16;
@@ -78,6 +80,8 @@ pub struct NativeState {
     pub catalog: Arc<Catalog>,
     /// Attempts and usage.
     pub runs: Arc<dyn RunStore>,
+    /// Accepted events.
+    pub events: Events,
     /// Output of functions.
     pub logs: Arc<dyn LogSink>,
     /// What ages in queries are counted from.
@@ -154,6 +158,14 @@ pub fn router(state: NativeState) -> Router {
         .route("/functions/{name}/logs", get(logs::logs))
         .route("/runs", get(runs::list))
         .route("/runs/{invocation}", get(runs::show))
+        .route("/events", get(events::list))
+        .route("/events/{id}", get(events::show).delete(events::cancel))
+        .route("/events/{id}/content", get(events::content))
+        .route("/events/{id}/replay", post(events::replay))
+        .route("/event-totals", get(events::totals))
+        .route("/dlq", get(events::letters))
+        .route("/dlq/{id}", delete(events::drop_letter))
+        .route("/dlq/{id}/redrive", post(events::redrive))
         .route("/usage", get(runs::usage))
         .route("/accounts", get(platform::accounts).post(platform::add_account))
         .route("/accounts/{id}", delete(platform::remove_account))

@@ -109,6 +109,17 @@ scoped!(
     }
 );
 scoped!(
+    /// `GET /events`, `GET /dlq`.
+    EventsQuery {
+        /// Name of a function.
+        function: Option<String>,
+        /// Older than this event.
+        before: Option<String>,
+        /// Events.
+        limit: Option<usize>,
+    }
+);
+scoped!(
     /// `GET /usage`.
     UsageQuery {
         /// Moment.

@@ -18,7 +18,7 @@ use tower_service::Service as _;
 
 pub use adapter::TestAdapter;
 
-use super::{Access, Limits, NativeState, Priced, router};
+use super::{Access, Events, Limits, NativeState, Priced, router};
 
 const TOKEN: &str = "sonagi_test";
 
@@ -55,6 +55,10 @@ pub fn state(adapter: &Arc<TestAdapter>) -> NativeState {
         adapters: vec![Arc::clone(adapter) as _],
         catalog: Arc::clone(&adapter.catalog),
         runs: Arc::clone(&adapter.runs) as _,
+        events: Events {
+            queue: Arc::clone(&adapter.events) as _,
+            desk: Arc::clone(adapter) as _,
+        },
         logs: Arc::clone(&adapter.logs) as _,
         clock: Arc::clone(&adapter.clock) as _,
         interpreters: Arc::new(SystemInterpreters),

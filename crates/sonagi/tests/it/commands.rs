@@ -409,3 +409,53 @@ async fn the_doctor_works_with_and_without_a_platform() {
     let without = stage.run(&["doctor"]).await.good();
     assert!(without.contains("warn  platform"), "{without}");
 }
+
+#[tokio::test]
+async fn events_are_followed_replayed_and_redriven() {
+    let stage = Stage::new().await;
+    stage.write("echo.py", PYTHON);
+    stage.run(&["deploy", "echo.py"]).await.good();
+    let good = stage.run(&["invoke", "echo", "--async", "[1]"]).await.good();
+    let bad = stage.run(&["invoke", "echo", "--async", "\"fail\""]).await.good();
+    let life = stage.json(&["events", good.trim()]).await;
+    assert_eq!(
+        (life["event"]["state"].as_str(), life["attempts"][0]["status"].as_str()),
+        (Some("succeeded"), Some("success"))
+    );
+    assert_eq!(stage.run(&["events", good.trim(), "--content"]).await.good(), "[1]");
+    let listed = stage.json(&["events", "echo"]).await;
+    assert_eq!(listed["events"].as_array().unwrap().len(), 2);
+    let replayed = stage.json(&["replay", good.trim()]).await;
+    assert_eq!(replayed["origin"], life["event"]["id"]);
+    let new = replayed["id"].as_str().unwrap();
+    assert_eq!(stage.json(&["events", new]).await["event"]["state"], "waiting");
+    let cancelled = stage.run(&["events", new, "--cancel"]).await.good();
+    assert_eq!(cancelled, format!("cancelled {new}\n"));
+    stage.run(&["events", new, "--cancel"]).await.failed(4);
+
+    let letters = stage.json(&["dlq", "ls"]).await;
+    let letter = letters["events"][0]["id"].as_str().unwrap();
+    assert_eq!(letters["events"][0]["state"], "retries_exhausted");
+    let shown = stage.run(&["dlq", "show", bad.trim()]).await;
+    assert!(
+        shown.stderr.contains(&format!("next: sonagi dlq redrive {letter}")),
+        "{}",
+        shown.stderr
+    );
+    assert!(shown.good().ends_with("\n\n\"fail\"\n"));
+    stage
+        .run(&["dlq", "redrive", "--all", "--function", "echo"])
+        .await
+        .good();
+    assert_eq!(stage.json(&["dlq", "ls"]).await["events"], serde_json::json!([]));
+    stage.run(&["dlq", "redrive", letter]).await.failed(3);
+    stage.run(&["dlq", "drop", letter]).await.failed(3);
+    stage.run(&["dlq", "show", good.trim()]).await.failed(3);
+    stage.run(&["invoke", "echo", "--async", "\"fail\""]).await.good();
+    assert_eq!(stage.run(&["dlq", "drop", "--all"]).await.good(), "dropped 1\n");
+    let totals = stage.json(&["events", "--totals"]).await;
+    assert_eq!(
+        (totals["missing"].as_i64(), totals["letters"].as_u64()),
+        (Some(0), Some(0))
+    );
+}

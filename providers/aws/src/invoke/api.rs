@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use sonagi_dispatch::{Answer, Finished, LogTail, Refused, Request};
 use sonagi_model::{EventId, InvocationId, Outcome, ThrottleReason};
-use sonagi_ports::{Attributes, EventRoute, NewEvent, StreamPart};
+use sonagi_ports::{Accepted, Attributes, EventRoute, NewEvent, StreamPart, Token};
 use sonagi_wire::Body;
 
 use super::outcome::{error_body, platform_error};
@@ -83,7 +83,7 @@ impl Invoker {
         match mode {
             Mode::DryRun => Ok(answer(StatusCode::NO_CONTENT, &prepared, sonagi_wire::empty())),
             Mode::Event => {
-                self.accept(&prepared).await?;
+                self.accept(&prepared, None).await?;
                 Ok(answer(StatusCode::ACCEPTED, &prepared, sonagi_wire::empty()))
             }
             Mode::RequestResponse => {
@@ -99,7 +99,7 @@ impl Invoker {
     /// [`LambdaError`]: the event was not accepted.
     pub(crate) async fn invoke_async(&self, call: InvokeCall<'_>) -> Result<Response<Body>, LambdaError> {
         let prepared = self.prepare(call)?;
-        self.accept(&prepared).await?;
+        self.accept(&prepared, None).await?;
         Ok(answer(StatusCode::ACCEPTED, &prepared, sonagi_wire::full("{}")))
     }
 
@@ -248,7 +248,7 @@ impl Invoker {
     ///
     /// # Errors
     /// 5xx: the event was not accepted.
-    pub(crate) async fn accept(&self, prepared: &Prepared) -> Result<(), LambdaError> {
+    pub(crate) async fn accept(&self, prepared: &Prepared, token: Option<Token>) -> Result<Accepted, LambdaError> {
         let function = &prepared.target.entry.function;
         let route = EventRoute::Function {
             contract: CONTRACT.to_owned(),
@@ -258,6 +258,7 @@ impl Invoker {
         let event = NewEvent {
             id: EventId::from_uuid(*prepared.invocation.as_uuid()),
             attributes: prepared.attributes.clone(),
+            token,
             ..NewEvent::new(
                 route,
                 function.namespace.clone(),
@@ -265,7 +266,7 @@ impl Invoker {
                 prepared.payload.clone(),
             )
         };
-        self.runner.accept(event).await.map(drop).map_err(LambdaError::from)
+        self.runner.accept(event).await.map_err(LambdaError::from)
     }
 }
 

@@ -13,7 +13,7 @@ use sonagi_dispatch::LogTail;
 use sonagi_model::{AliasName, InvocationId, Namespace, Revision, RevisionId};
 use sonagi_ports::{
     AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall, Settings,
-    UrlAccess, VersionView,
+    Token, UrlAccess, VersionView,
 };
 
 use crate::arn::{FunctionRef, LATEST, Named, Qualifier};
@@ -35,6 +35,9 @@ use crate::url::new_id;
 
 use views::version_view;
 use words::{input, named};
+
+/// For how long a second sending with the same `Idempotency-Key` is the same event.
+const TOKEN_WINDOW: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 /// Bytes of a log's end that come back with an answer.
 const LOG_TAIL: usize = 64 * 1024;
@@ -431,8 +434,12 @@ impl Adapter for Aws {
             let message = format!("the event has {} bytes, more than {limit}", prepared.payload.len());
             return Err(AdapterError::Invalid { message, hint: None });
         }
-        self.invoker.accept(&prepared).await?;
-        Ok(prepared.invocation)
+        let token = call.token.map(|text| Token {
+            scope: format!("{} {}", call.namespace, prepared.target.entry.function.id),
+            text,
+            window: TOKEN_WINDOW,
+        });
+        Ok(self.invoker.accept(&prepared, token).await?.invocation())
     }
 
     fn accounts(&self) -> Vec<AccountView> {

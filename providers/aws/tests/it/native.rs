@@ -46,6 +46,7 @@ async fn call(world: &World, name: &str, qualifier: Option<&str>) -> String {
         name: name.to_owned(),
         qualifier: qualifier.map(str::to_owned),
         payload: Bytes::new(),
+        token: None,
     };
     let answer = world.aws.invoke(call).await.expect("an answer");
     String::from_utf8_lossy(&answer.body).into_owned()
@@ -223,6 +224,7 @@ async fn calls_and_events() {
         name: "f".to_owned(),
         qualifier: qualifier.map(str::to_owned),
         payload: Bytes::from_static(payload),
+        token: None,
     };
     let answer = world.aws.invoke(event(b"[1]", None)).await.unwrap();
     assert_eq!(

@@ -9,14 +9,19 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use sonagi_control::{Catalog, EditError, FunctionEntry, NewFunction, NewRevision, Retired};
 use sonagi_model::{
-    AliasName, ArchiveLimits, ColdPhases, Document, FunctionId, FunctionName, InstanceId, InvocationId, Mebibytes,
-    Namespace, RevisionId, RevisionSpec, Route, RunRecord, RunStatus, Start, TenantId,
+    AliasName, ArchiveLimits, ColdPhases, Document, EventId, FunctionId, FunctionName, InstanceId, InvocationId,
+    Mebibytes, Namespace, RevisionId, RevisionSpec, Route, RunRecord, RunStatus, Start, TenantId,
 };
-use sonagi_ports::fake::{FakeArtifactStore, FakeLogSink, FakeMetadataStore, FakeRunStore, ManualClock};
+use sonagi_ports::fake::{
+    FakeArtifactStore, FakeEventQueue, FakeLogSink, FakeMetadataStore, FakeRunStore, ManualClock,
+};
 use sonagi_ports::{
-    AccountView, Adapter, AdapterError, AliasView, Clock as _, Deploy, Deployed, FunctionView, LogLine, LogSink as _,
-    LogSource, NativeAnswer, NativeCall, RunStore as _, Settings, UrlAccess, VersionView,
+    AcceptError, AccountView, Adapter, AdapterError, AliasView, Cancelled, Clock as _, Deploy, Deployed,
+    EventQueue as _, EventRoute, EventStatus, FunctionView, Lease, LogLine, LogSink as _, LogSource, NativeAnswer,
+    NativeCall, NewEvent, Progress, RunStore as _, Settings, Settlement, StoreError, UrlAccess, VersionView,
 };
+
+use crate::native::EventDesk;
 
 /// The newest revision's label.
 const LIVE: &str = "live";
@@ -38,6 +43,8 @@ pub struct TestAdapter {
     pub catalog: Arc<Catalog>,
     /// Their attempts.
     pub runs: Arc<FakeRunStore>,
+    /// Accepted events, each over as soon as it is accepted.
+    pub events: Arc<FakeEventQueue>,
     /// Their output.
     pub logs: Arc<FakeLogSink>,
     /// The time, which stands still.
@@ -109,9 +116,11 @@ impl TestAdapter {
             Arc::new(Nobody),
         )
         .expect("no records are fine records");
+        let runs = Arc::new(FakeRunStore::new());
         Arc::new(Self {
             catalog: Arc::new(catalog),
-            runs: Arc::default(),
+            events: Arc::new(FakeEventQueue::new(Arc::clone(&runs), 1000)),
+            runs,
             logs: Arc::default(),
             clock,
             accounts: Mutex::new(vec![account("one")]),
@@ -486,7 +495,36 @@ impl Adapter for TestAdapter {
     }
 
     async fn send(&self, call: NativeCall) -> Result<InvocationId, AdapterError> {
-        self.invoke(call).await.map(|answer| answer.invocation)
+        let function = self.entry(&call.namespace, &call.name)?.function.id;
+        let route = EventRoute::Function {
+            contract: "test".to_owned(),
+            function,
+            qualifier: call.qualifier.clone(),
+        };
+        let answer = self.invoke(call.clone()).await?;
+        let id = EventId::from_uuid(*answer.invocation.as_uuid());
+        let event = NewEvent {
+            id,
+            ..NewEvent::new(route, call.namespace, call.name, call.payload)
+        };
+        let now = self.clock.now();
+        let (event, token) = event.accepted(now);
+        let broken = || AdapterError::Platform("the queue failed".to_owned());
+        let accepted = self.events.accept(event, token, Lease::Taken).await;
+        accepted.map_err(|_| broken())?;
+        let status = if answer.failed {
+            EventStatus::RetriesExhausted
+        } else {
+            EventStatus::Succeeded
+        };
+        let progress = Progress {
+            started: 1,
+            ..Progress::default()
+        };
+        let settlement = Settlement::new(status, now, progress);
+        let settled = self.events.settle(id, settlement, None, Vec::new()).await;
+        settled.map_err(|_| broken())?;
+        Ok(answer.invocation)
     }
 
     fn accounts(&self) -> Vec<AccountView> {
@@ -523,5 +561,17 @@ impl Adapter for TestAdapter {
             ("TEST_SECRET".to_owned(), "it's $ecret".to_owned()),
             ("TEST_ENDPOINT".to_owned(), endpoint.to_owned()),
         ])
+    }
+}
+
+#[async_trait]
+impl EventDesk for TestAdapter {
+    async fn cancel(&self, id: EventId) -> Result<Cancelled, StoreError> {
+        self.events.cancel(id, self.clock.now()).await
+    }
+
+    async fn repeat(&self, id: EventId) -> Result<Option<EventId>, AcceptError> {
+        let repeated = self.events.repeat(id, EventId::generate(), self.clock.now()).await?;
+        Ok(repeated.map(|event| event.id))
     }
 }
