@@ -1,6 +1,7 @@
 //! Where events go: functions, and whatever else takes messages.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -121,6 +122,11 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`DeliveryError`].
     async fn deliver(&self, event: &QueuedEvent) -> Result<(), DeliveryError>;
+
+    /// How long that may take, where it is longer than the platform's limit for destinations.
+    fn longest(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Takes events: the door for everything that makes them (schedules, buses, queues, objects).

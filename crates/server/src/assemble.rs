@@ -120,6 +120,7 @@ pub(crate) async fn assemble(
         folder: state.path().to_owned(),
         records: records.into(),
         catalog: Arc::clone(&catalog),
+        archive: Arc::clone(&stores.archive),
         store: Arc::clone(&stores.metadata),
         interpreters: Arc::clone(&interpreters) as _,
         base_system: interpreters.base_system().to_vec(),
@@ -175,6 +176,8 @@ pub(crate) async fn assemble(
     let engine = Engine {
         dispatcher: dispatcher.clone(),
         asynchronous: asynchronous.clone(),
+        tasks: tasks.clone(),
+        stop: stop.clone(),
     };
     let mut providers = Vec::with_capacity(registered.len());
     for provider in registered {

@@ -1,5 +1,6 @@
 //! Every setting of the platform, with its default. Parsed and checked completely before anything is opened or bound.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,6 +53,10 @@ pub struct Options {
     pub uid_count: u32,
     /// Further directories to search for language interpreters.
     pub interpreters: Vec<PathBuf>,
+    /// Folder with packages that runtimes bring, one folder for each provider and runtime in it.
+    pub bundles: Option<PathBuf>,
+    /// Settings of providers, by `PROVIDER.NAME`.
+    pub provider_settings: BTreeMap<String, String>,
     /// Accept unsigned and unauthenticated requests; only with a loopback address.
     pub insecure_dev: bool,
 }
@@ -86,6 +91,8 @@ impl Options {
             uid_base: 1_000_000_000,
             uid_count: 4096,
             interpreters: Vec::new(),
+            bundles: None,
+            provider_settings: BTreeMap::new(),
             insecure_dev: false,
         }
     }

@@ -36,6 +36,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sonagi-openwhisk",
+        &[
+            "sonagi-model",
+            "sonagi-ports",
+            "sonagi-control",
+            "sonagi-dispatch",
+            "sonagi-meter",
+            "sonagi-wire",
+        ],
+    ),
+    (
         "sonagi-server",
         &[
             "sonagi-model",
@@ -49,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sonagi-wire",
             "sonagi-api",
             "sonagi-aws",
+            "sonagi-openwhisk",
         ],
     ),
     ("sonagi", &["sonagi-model", "sonagi-api", "sonagi-server"]),

@@ -143,6 +143,7 @@ impl Runner {
             );
         }
         let limit = self.options.delivery_timeout;
+        let limit = destination.longest().map_or(limit, |longest| longest.max(limit));
         let delivered = tokio::time::timeout(limit, destination.deliver(event)).await;
         let delivered = delivered.unwrap_or_else(|_| {
             let text = format!("not taken within {} s", limit.as_secs());

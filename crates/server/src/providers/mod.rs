@@ -4,6 +4,7 @@
 //! who says where events go), then, given the engine, what serves the provider's clients.
 
 mod aws;
+mod openwhisk;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,15 +15,17 @@ use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, Dispatcher};
 use sonagi_meter::Tariff;
 use sonagi_ports::{
-    Adapter, Clock, Contract, Destination, Entropy, EventTargets, Interpreters, MetadataStore, Mount, Record,
+    Adapter, Archive, Clock, Contract, Destination, Entropy, EventTargets, Interpreters, MetadataStore, Mount, Record,
     RetryRules,
 };
 use sonagi_wire::Surface;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::Options;
 
 /// All providers, in the order in which they are asked whose a request is. The first one is meant where none is named.
-pub(crate) const PROVIDERS: &[Register] = &[aws::register];
+pub(crate) const PROVIDERS: &[Register] = &[aws::register, openwhisk::register];
 
 /// Why a provider could not be set up.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -43,6 +46,8 @@ pub(crate) struct Ground {
     pub(crate) records: Arc<[Record]>,
     /// The functions of all providers.
     pub(crate) catalog: Arc<Catalog>,
+    /// Providers' own records.
+    pub(crate) archive: Arc<dyn Archive>,
     /// The store of records.
     pub(crate) store: Arc<dyn MetadataStore>,
     /// Interpreters of the host.
@@ -56,6 +61,35 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// A folder with pinned packages that a provider's own runtimes bring, if they were installed.
+    pub(crate) fn bundle(&self, provider: &str, runtime: &str) -> Option<PathBuf> {
+        let found = |root: PathBuf| {
+            let folder = root.join(provider).join(runtime);
+            folder.is_dir().then_some(folder)
+        };
+        if let Some(root) = &self.options.bundles {
+            return found(root.clone());
+        }
+        // Where an installation has them, and where the chores of a checkout put them.
+        let program = std::env::current_exe().ok();
+        let beside = |below: &str| Some(program.as_ref()?.parent()?.join(below));
+        let roots = [
+            Some(self.folder.join("bundles")),
+            beside("../share/sonagi/bundles"),
+            beside("../../.cache/bundles"),
+        ];
+        roots.into_iter().flatten().find_map(found)
+    }
+
+    /// The settings `PROVIDER.NAME=VALUE` of one provider, without its name.
+    pub(crate) fn settings_of<'a>(&'a self, provider: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let all = self.options.provider_settings.iter();
+        all.filter_map(move |(name, value)| {
+            let (owner, name) = name.split_once('.')?;
+            (owner == provider).then_some((name, value.as_str()))
+        })
+    }
+
     /// When events are tried again whose function says nothing else.
     pub(crate) fn retry_rules(&self) -> RetryRules {
         RetryRules {
@@ -73,6 +107,10 @@ pub(crate) struct Engine {
     pub(crate) dispatcher: Dispatcher,
     /// Later.
     pub(crate) asynchronous: Asynchronous,
+    /// Where a provider's own tasks run; the platform waits for them when it stops.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the platform stops.
+    pub(crate) stop: CancellationToken,
 }
 
 /// The first half of a provider.

@@ -17,7 +17,6 @@ mod narrate;
 mod server;
 mod session;
 mod socket;
-mod stem;
 mod stream;
 mod trace;
 

@@ -83,6 +83,21 @@ pub struct Settings {
     )]
     interpreters: Option<Vec<PathBuf>>,
 
+    /// Folder with packages that runtimes bring [default: `bundles` in the data directory, or beside the program]
+    #[arg(long, env = "SONAGI_BUNDLES", value_name = "DIR", hide_env_values = true)]
+    bundles: Option<PathBuf>,
+
+    /// A provider's own setting, for instance openwhisk.concurrent=100; may be repeated
+    #[arg(
+        long,
+        env = "SONAGI_SET",
+        value_name = "PROVIDER.NAME=VALUE",
+        value_delimiter = ',',
+        value_parser = provider_setting,
+        hide_env_values = true
+    )]
+    set: Option<Vec<(String, String)>>,
+
     /// Accept requests without keys and tokens; only with a loopback address
     #[arg(long, env = "SONAGI_INSECURE_DEV", action = ArgAction::SetTrue, hide_env_values = true)]
     insecure_dev: Option<bool>,
@@ -92,6 +107,18 @@ pub struct Settings {
 enum Cpu {
     Weight,
     Cap,
+}
+
+/// `PROVIDER.NAME=VALUE`, taken apart.
+fn provider_setting(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as PROVIDER.NAME=VALUE")?;
+    if name
+        .split_once('.')
+        .is_none_or(|(provider, name)| provider.is_empty() || name.is_empty())
+    {
+        return Err(format!("{name:?} is not PROVIDER.NAME"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The configuration file, read by the same rules as flags.
@@ -188,6 +215,8 @@ pub fn options(defaults: &Options, flags: &Settings, file: &File) -> Options {
         uid_base: pick!(uid_base).unwrap_or(default.uid_base),
         uid_count: pick!(uid_count).unwrap_or(default.uid_count),
         interpreters: pick!(interpreters).unwrap_or(default.interpreters),
+        bundles: pick!(bundles).or(default.bundles),
+        provider_settings: pick!(set).map_or(default.provider_settings, |set| set.into_iter().collect()),
         // A switch that was not given is `false`, which must not hide the file's.
         insecure_dev: flags.insecure_dev == Some(true) || file.insecure_dev == Some(true) || default.insecure_dev,
         data: default.data,
@@ -246,6 +275,23 @@ pub fn described(options: &Options, origin: impl Fn(&str) -> Origin) -> Vec<Sett
                     .interpreters
                     .iter()
                     .map(|path| path.display().to_string())
+                    .collect(),
+            ),
+        ),
+        (
+            "bundles",
+            options
+                .bundles
+                .as_ref()
+                .map_or_else(String::new, |path| path.display().to_string()),
+        ),
+        (
+            "set",
+            list(
+                options
+                    .provider_settings
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"))
                     .collect(),
             ),
         ),
