@@ -13,15 +13,9 @@ const MAJOR = Number(process.versions.node.split('.')[0]);
 // Layers and agents look for the id here, as on Lambda.
 const REQUEST_ID = Symbol.for('aws.lambda.runtime.requestId');
 
-const environment = {
-  functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
-  functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
-  memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
-  logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
-  logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
-};
-
-const api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
+// What the context of every event says about the function.
+let environment;
+let api;
 const errors = () => require('./errors.cjs');
 
 let handler;
@@ -276,7 +270,19 @@ function streams(target) {
   throw errors().make('MalformedStreamingHandler', 'Only response streaming is supported.');
 }
 
+function lookAround() {
+  environment = {
+    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+  };
+  api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
+}
+
 async function main() {
+  lookAround();
   logging.patchConsole(REQUEST_ID);
   globals();
   const loaded = await require('./loader.cjs').load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER ?? '');
@@ -290,4 +296,21 @@ async function main() {
   api.next(streaming === null ? take : takeStream);
 }
 
-main().catch((error) => end('Uncaught Exception', error, 129));
+function start() {
+  main().catch((error) => end('Uncaught Exception', error, 129));
+}
+
+// Forgets a function: the one of the rehearsal of a runtime that was booted ahead of demand.
+function forget() {
+  api.waiting = [];
+  api.disconnected();
+  handler = undefined;
+  finish();
+  trace = undefined;
+  store.current = undefined;
+  delete globalThis[REQUEST_ID];
+  delete globalThis.awslambda;
+}
+
+if (process.env._SONAGI_STEM) require('./stem.cjs').boot(start, forget);
+else start();

@@ -7,14 +7,15 @@ const fs = require('fs');
 const util = require('util');
 
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
-const JSON_FORMAT = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
 
+let inJson;
 let requestIdKey;
 
 function patchConsole(key) {
   requestIdKey = key;
+  inJson = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
   const wanted = LEVELS.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase());
-  const write = JSON_FORMAT ? writeJson : writeText;
+  const write = inJson ? writeJson : writeText;
   LEVELS.forEach((level, priority) => {
     console[level.toLowerCase()] = priority >= wanted ? (...parts) => write(level, parts) : () => {};
   });
@@ -58,7 +59,7 @@ function errorFields(error) {
 function logError(title, value) {
   const { intoError, logText } = require('./errors.cjs');
   const error = intoError(value);
-  if (JSON_FORMAT) console.error(error);
+  if (inJson) console.error(error);
   else console.error(title, `\t${logText(error)}`);
 }
 

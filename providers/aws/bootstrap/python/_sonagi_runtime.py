@@ -485,6 +485,10 @@ def main():
     # A whole line is written at once; what is left of a line goes out with the answer.
     sys.stdout.reconfigure(line_buffering=True)
     sys.meta_path.insert(0, StandardLibraryFirst(search_path()))
+    if "logging" in sys.modules:
+        import _sonagi_logging
+
+        _sonagi_logging.configure(sys.modules["logging"], State)
     builtins()
     api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
     handler = load(api)

@@ -7,6 +7,11 @@ compiling is a good part of a cold start. Nothing of the function is on the sear
 import sys
 
 sys.path.insert(0, __file__.rpartition("/")[0])
-import _sonagi_runtime
+from os import environ
 
-_sonagi_runtime.main()
+if environ.get("_SONAGI_STEM"):
+    import _sonagi_stem as _start
+else:
+    import _sonagi_runtime as _start
+
+_start.main()

@@ -31,10 +31,18 @@ const PYTHON: &[(&str, &str)] = &[
         include_str!("../../bootstrap/python/_sonagi_json.py"),
     ),
     (
+        "_sonagi_stem.py",
+        include_str!("../../bootstrap/python/_sonagi_stem.py"),
+    ),
+    (REHEARSAL, include_str!("../../bootstrap/python/_sonagi_rehearsal.py")),
+    (
         "snapshot_restore_py.py",
         include_str!("../../bootstrap/python/snapshot_restore_py.py"),
     ),
 ];
+
+/// Not compiled ahead, as the code of functions is not: compiling is rehearsed with it.
+const REHEARSAL: &str = "_sonagi_rehearsal.py";
 
 /// Files of the Node bootstrap.
 const NODE: &[(&str, &str)] = &[
@@ -43,7 +51,9 @@ const NODE: &[(&str, &str)] = &[
     ("errors.cjs", include_str!("../../bootstrap/node/errors.cjs")),
     ("loader.cjs", include_str!("../../bootstrap/node/loader.cjs")),
     ("logging.cjs", include_str!("../../bootstrap/node/logging.cjs")),
+    ("rehearsal.mjs", include_str!("../../bootstrap/node/rehearsal.mjs")),
     ("socket.cjs", include_str!("../../bootstrap/node/socket.cjs")),
+    ("stem.cjs", include_str!("../../bootstrap/node/stem.cjs")),
     ("streaming.cjs", include_str!("../../bootstrap/node/streaming.cjs")),
 ];
 
@@ -144,7 +154,8 @@ fn readable(path: &Path, mode: u32) -> io::Result<()> {
 
 /// A failure only costs time at each start, so it is no error.
 fn compile(interpreter: &Interpreter, folder: &Path) {
-    let modules = PYTHON.iter().skip(1).map(|(name, _)| folder.join(name));
+    let names = PYTHON.iter().skip(1).map(|(name, _)| name);
+    let modules = names.filter(|name| **name != REHEARSAL).map(|name| folder.join(name));
     let result = Command::new(&interpreter.program)
         .args(["-I", "-S", "-c", COMPILE])
         .args(modules)

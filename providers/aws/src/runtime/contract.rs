@@ -7,7 +7,7 @@ use std::time::Duration;
 use sonagi_model::{InstanceLimits, Revision, RevisionSpec};
 use sonagi_ports::{
     CellKind, Clock, Contract, ContractError, ContractLimits, Entropy, Interpreter, Interpreters, Launch, LaunchPlan,
-    Moment, Mount, Opening, Session,
+    Moment, Mount, Opening, Session, Stem,
 };
 
 use super::answers::Defaults;
@@ -17,7 +17,7 @@ use super::exchange::Exchange;
 use super::launch::{self, EXEC_WRAPPER, RUNTIME_DIR, Runtime, TASK_ROOT};
 use super::server::RuntimeApi;
 use super::session::{AwsSession, FrontSlot};
-use super::{InstanceFront, narrate};
+use super::{InstanceFront, narrate, stem};
 use crate::credentials::TemporaryCredentials;
 
 /// The name that revisions of Lambda functions carry.
@@ -133,7 +133,7 @@ impl AwsContract {
         Ok((parsed, interpreter))
     }
 
-    fn cell_with(&self, interpreter: Option<&Interpreter>) -> CellKind {
+    fn cell_with(&self, spec: &RevisionSpec, runtime: Runtime<'_>, interpreter: Option<&Interpreter>) -> CellKind {
         let mut mounts = interpreter
             .map(|interpreter| interpreter.mounts.clone())
             .unwrap_or_default();
@@ -151,7 +151,21 @@ impl AwsContract {
                 executable: false,
             });
         }
-        CellKind { mounts, stem: None }
+        CellKind {
+            mounts,
+            stem: interpreter.and_then(|interpreter| self.stem(spec, runtime, interpreter)),
+        }
+    }
+
+    /// The runtime to boot ahead of demand, unless this function wants one that is started for it alone.
+    fn stem(&self, spec: &RevisionSpec, runtime: Runtime<'_>, interpreter: &Interpreter) -> Option<Stem> {
+        let Runtime::Managed(language, version) = runtime else {
+            return None;
+        };
+        let options = &self.options;
+        let environment = environment::of_runtime(&spec.runtime, language, version, interpreter, options);
+        let stem = stem::of(interpreter, spec.memory, environment);
+        stem::fits(&stem, language, &spec.environment).then_some(stem)
     }
 
     /// Version of what runs this revision; empty for custom runtimes.
@@ -187,9 +201,13 @@ impl Contract for AwsContract {
             now: self.clock.now(),
             options: &self.options,
         })?;
+        let mut cell = self.cell_with(spec, runtime, interpreter.as_ref());
+        if cell.stem.is_some() && stem::brings_libraries(launch.tree) {
+            cell.stem = None;
+        }
         Ok(LaunchPlan {
             instance: launch.instance,
-            cell: self.cell_with(interpreter.as_ref()),
+            cell,
             code: Mount {
                 source: launch.tree.to_owned(),
                 target: TASK_ROOT.to_owned(),
@@ -211,8 +229,8 @@ impl Contract for AwsContract {
     }
 
     fn cell(&self, spec: &RevisionSpec) -> Option<CellKind> {
-        let (_, interpreter) = self.resolve(&spec.runtime).ok()?;
-        Some(self.cell_with(interpreter.as_ref()))
+        let (runtime, interpreter) = self.resolve(&spec.runtime).ok()?;
+        Some(self.cell_with(spec, runtime, interpreter.as_ref()))
     }
 
     fn open(&self, opening: Opening) -> Arc<dyn Session> {

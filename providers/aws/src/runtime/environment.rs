@@ -56,7 +56,7 @@ pub(super) fn build(facts: &Facts<'_>) -> Result<Vec<(String, String)>, Contract
     })?;
     let mut variables = Variables::default();
     identity(&mut variables, facts, place.region.as_str());
-    process(&mut variables, facts);
+    process(&mut variables, facts.interpreter, facts.options);
     logging(&mut variables, &revision.document);
     if let Runtime::Managed(language, version) = facts.runtime {
         managed(&mut variables, &revision.spec.runtime, language, version);
@@ -70,6 +70,21 @@ pub(super) fn build(facts: &Facts<'_>) -> Result<Vec<(String, String)>, Contract
         interpreter_needs(&mut variables, interpreter);
     }
     Ok(variables.0)
+}
+
+/// The part of the environment that every function of a managed runtime gets, whosever it is.
+pub(super) fn of_runtime(
+    runtime: &str,
+    language: Language,
+    version: &str,
+    interpreter: &Interpreter,
+    options: &RuntimeOptions,
+) -> Vec<(String, String)> {
+    let mut variables = Variables::default();
+    process(&mut variables, Some(interpreter), options);
+    managed(&mut variables, runtime, language, version);
+    interpreter_needs(&mut variables, interpreter);
+    variables.0
 }
 
 /// Which function this is, and its keys.
@@ -91,8 +106,7 @@ fn identity(variables: &mut Variables, facts: &Facts<'_>, region: &str) {
 }
 
 /// What every runtime process gets.
-fn process(variables: &mut Variables, facts: &Facts<'_>) {
-    let options = facts.options;
+fn process(variables: &mut Variables, interpreter: Option<&Interpreter>, options: &RuntimeOptions) {
     variables.set("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}", options.runtime_port));
     variables.set(
         "AWS_ENDPOINT_URL",
@@ -103,8 +117,7 @@ fn process(variables: &mut Variables, facts: &Facts<'_>) {
     variables.set("TZ", ":UTC");
     variables.set("LANG", "en_US.UTF-8");
     // The directory of the interpreter comes first, so that `python3` or `node` in a child process is the same one.
-    let place = facts
-        .interpreter
+    let place = interpreter
         .and_then(|interpreter| interpreter.program.rsplit_once('/'))
         .map(|(dir, _)| dir);
     let lead = place.map(|dir| format!("{dir}:")).unwrap_or_default();

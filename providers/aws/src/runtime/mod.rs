@@ -17,6 +17,7 @@ mod narrate;
 mod server;
 mod session;
 mod socket;
+mod stem;
 mod stream;
 mod trace;
 

@@ -1,0 +1,137 @@
+"""The runtime of Python functions, booted ahead of demand: before anybody knows whose function it will run.
+
+It imports what functions commonly import, goes through one event from its arrival to its answer so that nothing happens
+for the first time later, and then waits on the channel (descriptor 3) to be told what to run: a length, then that many
+bytes, strings with a NUL after each (working directory, number of arguments, arguments, variables). Nothing of a tenant
+is here until then. From then on everything is as if the interpreter had been started for the function.
+
+Lambda has loaded some of these modules before it looks at a function, so that their names mean the standard library
+whatever the function brings; the others give way to modules of the function's own.
+"""
+
+import os
+import sys
+import time
+
+import _socket
+
+CHANNEL = 3
+
+# What Lambda has loaded as well comes first; then what functions commonly import.
+_COMMON = (
+    "json logging traceback decimal typing datetime base64 hashlib uuid random time math urllib.parse dataclasses "
+    "functools collections.abc copy itertools hmac string pathlib tempfile subprocess socket struct io"
+).split()
+
+
+def _preload(names):
+    import _sonagi_logging
+
+    for name in names:
+        try:
+            __import__(name)
+        except Exception:
+            # Built without it; a function that needs it is told so itself.
+            pass
+
+
+class _Done(BaseException):
+    """Ends the rehearsal."""
+
+
+def _rehearse(runtime):
+    """One event, from the import of its module to its answer, over a pair of sockets."""
+    ours, theirs = _socket.socketpair()
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: %b\r\n"
+        b"Lambda-Runtime-Deadline-Ms: 1\r\nLambda-Runtime-Trace-Id: Root=1\r\n"
+        b"Lambda-Runtime-Invoked-Function-Arn: arn\r\nContent-Length: %d\r\n\r\n%b"
+    )
+    event = b'{"headers": {"a": "b"}, "body": "{}", "n": [1, 2.5, null, true]}'
+    answers = [head % (b"1", len(event), event), b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"]
+    theirs.sendall(answers[0] + answers[1] + head % (b"2", len(event), event))
+    api = runtime.RuntimeApi("127.0.0.1:1")
+    api.connection.open = lambda: None
+    api.connection.socket = ours
+    os.environ["_HANDLER"] = "_sonagi_rehearsal.handler"
+    handler = runtime.load(api)
+    seen = []
+
+    def once(event, context):
+        if seen:
+            raise _Done
+        seen.append(event)
+        return handler(event, context)
+
+    try:
+        runtime.serve(api, once)
+    except _Done:
+        pass
+    ours.close()
+    theirs.close()
+    runtime.State.request_id, runtime.State.tenant_id = "", None
+    sys.modules.pop("_sonagi_rehearsal", None)
+
+
+def _receive(channel):
+    """The launch; ends the process if there will be none."""
+    data = b""
+    wanted = 4
+    while len(data) < wanted:
+        part = channel.recv(wanted - len(data))
+        if not part:
+            os._exit(0)
+        data += part
+        if wanted == 4 and len(data) == 4:
+            wanted += int.from_bytes(data, "little")
+    return data[4:].split(b"\0")[:-1]
+
+
+def _become(strings, booted):
+    """Takes over the folder, arguments and variables of the function."""
+    os.chdir(strings[0])
+    count = 2 + int(strings[1])
+    wanted = {}
+    for variable in strings[count:]:
+        name, _, value = variable.partition(b"=")
+        wanted[name] = value
+    here = os.environb
+    zone = here.get(b"TZ")
+    # Most of it is the same already.
+    for name in [name for name in here if name not in wanted]:
+        del here[name]
+    for name, value in wanted.items():
+        if here.get(name) != value:
+            here[name] = value
+    if here.get(b"TZ") != zone:
+        time.tzset()
+    _give_way(booted)
+
+
+def _give_way(booted):
+    """Modules that the function brings itself, under the name of one that was loaded ahead, are found instead of it."""
+    own = set()
+    root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
+    for folder in (root, "/opt/python"):
+        try:
+            own.update(entry.partition(".")[0] for entry in os.listdir(folder))
+        except OSError:
+            pass
+    for name in own & booted:
+        for loaded in [module for module in sys.modules if module == name or module.startswith(name + ".")]:
+            del sys.modules[loaded]
+
+
+def main():
+    import _sonagi_runtime as runtime
+
+    lambdas = frozenset(sys.modules) | runtime._LOADED_ON_LAMBDA
+    _preload(_COMMON)
+    _rehearse(runtime)
+    booted = {name for name in sys.modules if "." not in name} - lambdas
+    channel = _socket.socket(fileno=CHANNEL)
+    channel.sendall(b"R")
+    strings = _receive(channel)
+    channel.close()
+    _become(strings, booted)
+    runtime.main()
