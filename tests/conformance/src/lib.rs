@@ -1,9 +1,10 @@
 //! Conformance with providers, judged by their own clients, unmodified and in pinned versions.
 //!
 //! A case is a folder below `cases/` with one script: `case.py` (boto3, run by `kit/kit.py`), `case.sh` (the AWS
-//! command line) or `case.cjs` (the JavaScript SDK). Scripts know nothing of Sonagi: they read the address and the keys
-//! from the variables that every AWS client reads. With `SONAGI_ENDPOINT` set to an address, and the AWS variables to
-//! keys for it, the same cases run against whatever is there; without, each case gets a platform of its own.
+//! command line) or `case.cjs` (the JavaScript SDK; OpenWhisk's clients where the name begins with `openwhisk_`). Scripts
+//! know nothing of Sonagi: they read the address and the keys from the variables that the clients read. With
+//! `SONAGI_ENDPOINT` set to an address, and the clients' variables to keys for it, the same cases run against whatever is
+//! there; without, each case gets a platform of its own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -32,7 +33,8 @@ pub fn cases() -> Vec<String> {
 /// # Panics
 /// It fails; what it printed is shown.
 pub async fn run(case: &str) {
-    let (platform, environment) = endpoint().await;
+    let whisk = case.starts_with("openwhisk_");
+    let (platform, environment) = endpoint(whisk).await;
     let folder = checkout(CASES).join(case);
     let (client, arguments): (Client, Vec<OsString>) = if folder.join("case.py").exists() {
         (
@@ -43,7 +45,8 @@ pub async fn run(case: &str) {
             ],
         )
     } else if folder.join("case.cjs").exists() {
-        (Client::JavaScript, vec![folder.join("case.cjs").into()])
+        let client = if whisk { Client::OpenWhisk } else { Client::JavaScript };
+        (client, vec![folder.join("case.cjs").into()])
     } else {
         (Client::Shell, vec![folder.join("case.sh").into()])
     };
@@ -58,7 +61,7 @@ pub async fn run(case: &str) {
 }
 
 /// Where to test: a platform made now, or what the variables name.
-async fn endpoint() -> (Option<Platform>, Environment) {
+async fn endpoint(whisk: bool) -> (Option<Platform>, Environment) {
     let checkout = checkout("").to_string_lossy().into_owned();
     let mut environment = vec![("SONAGI_CHECKOUT".to_owned(), checkout)];
     // `aws` and a python3 that functions are not run by, for the shell.
@@ -67,10 +70,20 @@ async fn endpoint() -> (Option<Platform>, Environment) {
     environment.push(("PATH".to_owned(), format!("{path}:{}", tools.display())));
     if let Ok(address) = std::env::var("SONAGI_ENDPOINT") {
         environment.push(("AWS_ENDPOINT_URL".to_owned(), address));
-        environment.extend(std::env::vars().filter(|(name, _)| name.starts_with("AWS_")));
+        let given = |name: &str| name.starts_with("AWS_") || name.starts_with("OW_") || name.starts_with("__OW_");
+        environment.extend(std::env::vars().filter(|(name, _)| given(name)));
         return (None, environment);
     }
     let platform = Setup::new().set("keep-alive", "20s").start().await;
-    environment.extend(platform.aws().await);
+    if whisk {
+        let added = ["account", "add", "other", "--provider", "openwhisk"];
+        drop(platform.cli().run(&added).await.expect("a second namespace"));
+        let other = platform.clients_of("openwhisk", Some("other")).await;
+        let auth = other.into_iter().find(|(name, _)| name == "OW_AUTH");
+        environment.extend(auth.map(|(_, auth)| ("OW_OTHER_AUTH".to_owned(), auth)));
+        environment.extend(platform.clients_of("openwhisk", None).await);
+    } else {
+        environment.extend(platform.aws().await);
+    }
     (Some(platform), environment)
 }

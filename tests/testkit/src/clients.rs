@@ -24,6 +24,8 @@ pub enum Client {
     AwsCli,
     /// Node.js with the JavaScript SDK.
     JavaScript,
+    /// Node.js with the clients of OpenWhisk.
+    OpenWhisk,
     /// A bash script, which finds the AWS command line as `aws`.
     Shell,
 }
@@ -95,6 +97,11 @@ impl Client {
                 node.env("NODE_PATH", installed("npm/node_modules"));
                 node
             }
+            Self::OpenWhisk => {
+                let mut node = Command::new(installed("node/22/bin/node"));
+                node.env("NODE_PATH", installed("npm-openwhisk/node_modules"));
+                node
+            }
             Self::Shell => Command::new("bash"),
         };
         command.args(arguments.into_iter().map(Into::into));
@@ -116,7 +123,7 @@ impl Client {
     pub async fn text(self, program: &str, environment: &Environment) -> Ended {
         let flag = match self {
             Self::Boto3 | Self::AwsCli | Self::Shell => "-c",
-            Self::JavaScript => "-e",
+            Self::JavaScript | Self::OpenWhisk => "-e",
         };
         self.run([flag, program], environment).await
     }

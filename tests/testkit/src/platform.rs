@@ -162,6 +162,10 @@ impl Platform {
             .arg("--data")
             .arg(&self.data)
             .args(["--listen", "127.0.0.1:0"]);
+        let bundles = checkout(".cache/bundles");
+        if bundles.exists() {
+            command.arg("--bundles").arg(bundles);
+        }
         for major in ["20", "22", "24"] {
             let folder = checkout(".cache/node").join(major);
             if folder.exists() {
@@ -376,9 +380,17 @@ impl Platform {
     /// # Panics
     /// As [`Platform::aws`].
     pub async fn aws_of(&self, account: Option<&str>) -> Environment {
-        let mut arguments = vec!["env", "aws"];
+        self.clients_of("aws", account).await
+    }
+
+    /// The variables that `sonagi env PROVIDER` gives to a shell, for an account or the first one.
+    ///
+    /// # Panics
+    /// The command fails or prints something else.
+    pub async fn clients_of(&self, provider: &str, account: Option<&str>) -> Environment {
+        let mut arguments = vec!["env", provider];
         arguments.extend(account.iter().flat_map(|id| ["--account", *id]));
-        exports(&self.cli().run(&arguments).await.expect("sonagi env aws"))
+        exports(&self.cli().run(&arguments).await.expect("sonagi env"))
     }
 }
 

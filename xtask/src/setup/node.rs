@@ -45,16 +45,31 @@ fn host_has(major: &str) -> bool {
     shell::read(Command::new("node").arg("--version")).is_ok_and(|version| version.starts_with(&format!("v{major}.")))
 }
 
-/// The packages that tests use: exactly those of the committed lock file.
+/// Sets of packages: where their pins are, and where they go below `.cache/`. The last ones are for the platform's own
+/// runtimes rather than for tests.
+const SETS: &[(&str, &str)] = &[
+    ("tests/conformance/clients", "npm"),
+    ("tests/conformance/clients/openwhisk", "npm-openwhisk"),
+    ("xtask/bundles/openwhisk/node", "bundles/openwhisk/node"),
+];
+
+/// Exactly the packages of the committed lock files.
 fn packages(checkout: &Checkout) -> Result<()> {
-    let source = checkout.path("tests/conformance/clients");
+    for (source, folder) in SETS {
+        install(checkout, source, folder)?;
+    }
+    Ok(())
+}
+
+fn install(checkout: &Checkout, pins: &str, folder: &str) -> Result<()> {
+    let source = checkout.path(pins);
     let lock = source.join("package-lock.json");
     let wanted = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let folder = checkout.cache("npm");
+    let folder = checkout.cache(folder);
     if stamp::matches(&folder, &wanted) {
         return Ok(());
     }
-    println!("setup: installing the npm packages of tests/conformance/clients/package-lock.json");
+    println!("setup: installing the npm packages of {pins}/package-lock.json");
     stamp::install(&folder, &wanted, || {
         for file in ["package.json", "package-lock.json"] {
             fs::copy(source.join(file), folder.join(file)).with_context(|| format!("cannot copy {file}"))?;

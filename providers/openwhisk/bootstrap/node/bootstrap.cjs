@@ -7,7 +7,7 @@
 const Module = require('node:module');
 const net = require('node:net');
 const output = require('./output.cjs');
-const { load } = require('./loader.cjs');
+const { load, Missing, Refusal } = require('./loader.cjs');
 
 const HEADER = 9;
 const STEM = process.argv[2] === 'stem';
@@ -29,8 +29,10 @@ async function initialize(message) {
     entry = await load(message);
     return [200, { OK: true }];
   } catch (error) {
-    console.error(shown(error));
-    return [502, { error: `Initialization has failed due to: ${shown(error)}` }];
+    if (error instanceof Missing) return [403, { error: error.message }];
+    const text = error instanceof Refusal ? error.message : shown(error);
+    console.error(text);
+    return [502, { error: `Initialization has failed due to: ${text}` }];
   }
 }
 

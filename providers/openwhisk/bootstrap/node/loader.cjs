@@ -12,9 +12,15 @@ const vm = require('node:vm');
 const ROOT = '/action';
 const NAME = /^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)*$/;
 
+// A refusal of ours, told without a trace.
+class Refusal extends Error {}
+
+// There is no code at all.
+class Missing extends Refusal {}
+
 function checked(main, found) {
   if (typeof found !== 'function') {
-    throw new Error(`Action entrypoint '${main}' is not a function.`);
+    throw new Refusal(`Action entrypoint '${main}' is not a function.`);
   }
   return found;
 }
@@ -28,15 +34,19 @@ function fromSource(code, main) {
   const module = { exports: {}, id: file, filename: file, loaded: false };
   // The name is looked up in the code's own scope, where declarations without an export are.
   const lookup = NAME.test(main) ? `typeof ${main.split('.')[0]} === 'undefined' ? undefined : ${main}` : 'undefined';
-  const wrapper = `(function (exports, require, module, __filename, __dirname) {${code}\nreturn ${lookup};\n})`;
-  const compiled = vm.runInThisContext(wrapper, { filename: file, importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER });
+  const head = '(function (exports, require, module, __filename, __dirname) {';
+  const compiled = vm.runInThisContext(`${head}${code}\nreturn ${lookup};\n})`, {
+    filename: file,
+    columnOffset: -head.length,
+    importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  });
   const local = compiled.call(module.exports, module.exports, createRequire(file), module, file, ROOT);
   return checked(main, typeof local === 'function' ? local : member(module.exports, main));
 }
 
 async function fromFolder(main) {
   if (!fs.existsSync(path.join(ROOT, 'package.json')) && !fs.existsSync(path.join(ROOT, 'index.js'))) {
-    throw new Error('Zipped actions must contain either package.json or index.js at the root.');
+    throw new Refusal('Zipped actions must contain either package.json or index.js at the root.');
   }
   process.chdir(ROOT);
   // `file.function` loads that file instead of the folder.
@@ -60,9 +70,11 @@ async function fromFolder(main) {
 async function load({ main, form }) {
   if (form === 'archive') return fromFolder(main);
   if (form === 'file') {
-    throw new Error('There was an error uncompressing the action archive: The file type is unsupported');
+    throw new Refusal('There was an error uncompressing the action archive: The file type is unsupported');
   }
-  return fromSource(fs.readFileSync(path.join(ROOT, 'exec'), 'utf8'), main);
+  const code = form === 'source' ? fs.readFileSync(path.join(ROOT, 'exec'), 'utf8') : '';
+  if (code === '') throw new Missing('Missing main/no code to execute.');
+  return fromSource(code, main);
 }
 
-module.exports = { load };
+module.exports = { load, Missing, Refusal };

@@ -85,7 +85,15 @@ def _activate():
 
 
 class _Refused(Exception):
-    """The answer to an initialization that failed, as status and text."""
+    """The text with which an initialization is refused."""
+
+    status = 502
+
+
+class _Missing(_Refused):
+    """There is no code."""
+
+    status = 403
 
 
 def _load(message):
@@ -102,6 +110,8 @@ def _load(message):
             raise _Refused(_FAILED_BUILD)
     with open(path, "rb") as file:
         source = file.read()
+    if not source and message["form"] != "archive":
+        raise _Missing("Missing main/no code to execute.")
     try:
         code = compile(source, "__main__.py", "exec")
     except (SyntaxError, ValueError):
@@ -129,7 +139,7 @@ def _initialize(message):
     try:
         entry = _load(message)
     except _Refused as refused:
-        return None, (502, {"error": str(refused)})
+        return None, (refused.status, {"error": str(refused)})
     return entry, (200, {"ok": True})
 
 

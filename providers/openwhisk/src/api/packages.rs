@@ -111,11 +111,12 @@ impl Api {
         let limit = self.limits.payload;
         let parameters = KeyValues::member(body, "parameters", limit)?;
         let annotations = KeyValues::member(body, "annotations", limit)?;
+        let binds = matches!(body.get("binding"), Some(Value::Object(binding)) if !binding.is_empty());
+        if binds && old.is_some_and(|old| old.binding.is_none()) {
+            return Err(WhiskError::conflict("Resource exists and is not a package binding."));
+        }
         let binding = self.binding(namespace, name, body.get("binding"))?;
         let binding = match (binding, old) {
-            (Some(_), Some(old)) if old.binding.is_none() => {
-                return Err(WhiskError::conflict("Resource exists and is not a package binding."));
-            }
             (Some(binding), _) => Some(binding),
             (None, Some(old)) => old.binding.clone(),
             (None, None) => None,
@@ -200,9 +201,8 @@ impl Api {
             let held = self.estate.in_package(namespace, name);
             if !held.is_empty() && !force {
                 return Err(WhiskError::conflict(format!(
-                    "Package not empty (contains {} {}). Set force param or delete package contents.",
+                    "Package not empty (contains {} entities). Set force param or delete package contents.",
                     held.len(),
-                    if held.len() == 1 { "entity" } else { "entities" },
                 )));
             }
             for action in held {

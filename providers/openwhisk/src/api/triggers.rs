@@ -215,7 +215,7 @@ async fn pass_on(
         Ok(callable) => callable,
         Err(error) => return told(1, false, ("error", error.text)),
     };
-    let arguments = invoke::merge(&callable.parameters, Value::Object(arguments.clone()));
+    let arguments = invoke::given(&callable, Value::Object(arguments.clone()));
     let order = Order {
         id: invoke::new_id(),
         caller: caller.clone(),

@@ -104,7 +104,7 @@ impl Invoker {
         let order = composition.order;
         let conductor = Order {
             id: new_id(),
-            arguments: gate::merge(&order.callable.parameters, input),
+            arguments: gate::given(&order.callable, input),
             cause: Some(order.id),
             in_sequence: true,
             asked: self.now(),
@@ -126,7 +126,7 @@ impl Invoker {
         let component = Order {
             id: new_id(),
             caller: order.caller.clone(),
-            arguments: gate::merge(&callable.parameters, params),
+            arguments: gate::given(&callable, params),
             callable,
             cause: Some(order.id),
             in_sequence: true,

@@ -31,11 +31,20 @@ pub(crate) fn arguments(callable: &Callable, payload: Value) -> Result<Arguments
             return Err(WhiskError::bad(NOT_ALLOWED));
         }
     }
-    Ok(merge(&callable.parameters, payload))
+    Ok(given(callable, payload))
+}
+
+/// What an action is given for a payload. A sequence has no parameters of its own: its input is the payload.
+pub(crate) fn given(callable: &Callable, payload: Value) -> Arguments {
+    if callable.record.exec.is_sequence() {
+        merge(&KeyValues::default(), payload)
+    } else {
+        merge(&callable.parameters, payload)
+    }
 }
 
 /// Parameters with a payload over them.
-pub(crate) fn merge(parameters: &KeyValues, payload: Value) -> Arguments {
+fn merge(parameters: &KeyValues, payload: Value) -> Arguments {
     let mut init = Map::new();
     let payload = match payload {
         Value::Object(payload) => payload,

@@ -26,7 +26,7 @@ use crate::names::FullName;
 use crate::runtime::WhiskContract;
 use crate::throttle::{Running, Throttle};
 
-pub(crate) use gate::{Arguments, arguments, merge};
+pub(crate) use gate::{Arguments, arguments, given};
 pub use later::{ADAPTER, Deliveries};
 pub(crate) use record::{Activation, Logs, id_text, scope};
 

@@ -71,7 +71,7 @@ impl Invoker {
             let component = Order {
                 id: new_id(),
                 caller: order.caller.clone(),
-                arguments: gate::merge(&callable.parameters, input),
+                arguments: gate::given(&callable, input),
                 callable,
                 cause: Some(order.id),
                 in_sequence: true,

@@ -18,6 +18,7 @@ use super::bootstraps::{BootstrapError, Bootstraps};
 use super::session::{Initializing, Speech, Subject, WhiskSession};
 use crate::code::FILE;
 use crate::entities::ActionRecord;
+use crate::entities::action::BLACKBOX;
 use crate::kinds::Runtime;
 
 /// The name that revisions of actions carry.
@@ -176,10 +177,10 @@ fn environment(interpreter: &Interpreter) -> Vec<(String, String)> {
 }
 
 /// An executable gets its variables with the first lines of the channel, then works on the rest of them: upstream's
-/// action loop reads its runs from standard input and answers on descriptor 3. The shell that does this replaces itself.
+/// action loop reads its runs from standard input and answers on descriptor 3. The shell that does this says so with an
+/// empty line and replaces itself.
 /// Source: apache/openwhisk-runtime-go (commit 1b00151), `README.md`, "action loop".
-const LOOP: &str =
-    "nl='\n'; while IFS= read -r v <&3 && [ -n \"$v\" ]; do eval \"export $v\"; done; unset v nl; exec \"$0\" <&3";
+const LOOP: &str = "nl='\n'; while IFS= read -r v <&3 && [ -n \"$v\" ]; do eval \"export $v\"; done; unset v nl; echo >&3; exec \"$0\" <&3";
 
 fn loop_program() -> Vec<String> {
     let path = format!("{CODE}/{FILE}");
@@ -187,7 +188,7 @@ fn loop_program() -> Vec<String> {
 }
 
 /// Whether the code has an executable at its root.
-fn check_executable(tree: &Path) -> Result<(), ContractError> {
+fn check_executable(tree: &Path, kind: &str) -> Result<(), ContractError> {
     let executable = std::fs::metadata(tree.join(FILE))
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
     if executable {
@@ -195,7 +196,13 @@ fn check_executable(tree: &Path) -> Result<(), ContractError> {
     }
     Err(ContractError::EntryPoint {
         kind: "action developer error".to_owned(),
-        message: "The action failed to generate or locate a binary. See logs for details.".to_owned(),
+        message: if kind == BLACKBOX {
+            "This platform runs no container images: of a blackbox action only its code is run, which must be an \
+             executable that speaks the action loop."
+                .to_owned()
+        } else {
+            "The action failed to generate or locate a binary. See logs for details.".to_owned()
+        },
     })
 }
 
@@ -223,7 +230,7 @@ impl Contract for WhiskContract {
         let (program, environment) = match &interpreter {
             Some(interpreter) => (program(interpreter, spec.memory), environment(interpreter)),
             None => {
-                check_executable(launch.tree)?;
+                check_executable(launch.tree, &spec.runtime)?;
                 (loop_program(), Vec::new())
             }
         };

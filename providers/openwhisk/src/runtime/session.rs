@@ -244,6 +244,7 @@ impl WhiskSession {
         };
         let frame = match self.subject.speech {
             Speech::Frames => frames::write(kind, number, body),
+            Speech::Lines if kind == Kind::Init => Bytes::copy_from_slice(body),
             Speech::Lines => lines::write(body),
         };
         let exchanged = tokio::time::timeout(self.subject.limit, async {
@@ -264,22 +265,18 @@ impl WhiskSession {
         }
     }
 
-    /// Gives an executable its variables. It has no way to say that it has begun; that it lives for a moment has to do.
+    /// Gives an executable its variables, and waits until the shell is about to execute it. It has no way to say that it has
+    /// begun; that it lives for a moment has to do.
     /// Source: apache/openwhisk-runtime-go (commit 1b00151), `executor.go`: 5 ms.
     async fn start_loop(&self, variables: &Map<String, Value>) -> Result<(), Ended> {
-        let text = lines::variables(variables);
-        let mut writer = self.writer.lock().await;
-        let sent = match writer.as_mut() {
-            Some(writer) => writer.write_all(&text).await.is_ok(),
-            None => false,
-        };
-        drop(writer);
+        let begun = Instant::now();
+        let told = self.exchange(Kind::Init, &lines::variables(variables)).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
-        if sent && !self.shared.state.lock().closed {
+        if told.is_ok() && !self.shared.state.lock().closed {
             return Ok(());
         }
         let text = "Cannot start action. Check logs for details.";
-        Err(Ended::Init(Duration::from_millis(5), Verdict::developer(text)))
+        Err(Ended::Init(begun.elapsed(), Verdict::developer(text)))
     }
 
     /// Initializes the action, if that was not done; how long it took if it was done now.

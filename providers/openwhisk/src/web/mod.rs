@@ -215,7 +215,7 @@ impl Api {
                 namespace: call.owner.namespace.clone(),
                 api_key: call.owner.auth(),
             },
-            arguments: invoke::merge(&callable.parameters, Value::Object(arguments)),
+            arguments: invoke::given(&callable, Value::Object(arguments)),
             callable,
             cause: None,
             in_sequence: false,
