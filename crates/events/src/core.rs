@@ -64,7 +64,7 @@ pub enum Input {
     Leased {
         /// The events asked for.
         wanted: Vec<EventId>,
-        /// Those of them that are leased; the others are not pending any more.
+        /// Those of them that are leased; the others are not as they were read.
         got: Vec<EventId>,
     },
     /// The store failed instead.
@@ -100,8 +100,8 @@ pub enum Command {
         /// At most so many.
         limit: usize,
     },
-    /// Lease these events, durably.
-    Lease(Vec<EventId>),
+    /// Lease these events, durably, if they still are as they were read.
+    Lease(Vec<EventHead>),
     /// Run the next attempt of an event.
     Run(EventHead),
     /// Write down, durably, what becomes of an event.
@@ -214,6 +214,9 @@ impl Core {
     /// Takes in what has happened; what is to be done now.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Command> {
         let mut commands = Vec::new();
+        if self.store_rests_until.is_some_and(|until| until <= now) {
+            self.store_rests_until = None;
+        }
         match input {
             Input::Found(found) => found.into_iter().for_each(|(lane, due)| self.expect(lane, due)),
             Input::Stored { lane, due } => self.expect(lane, due),
@@ -443,12 +446,16 @@ impl Core {
             let Some((_, lane)) = self.timers.pop_first() else {
                 break;
             };
-            if let Some(state) = self.lanes.get_mut(&lane)
-                && !state.ringed
-                && state.has_work(now)
-            {
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            if state.ringed {
+                continue;
+            }
+            if state.has_work(now) {
                 state.ringed = true;
                 self.ring.push_back(lane);
+            } else {
+                // It was woken too early, after a pause perhaps: its next event needs a timer still.
+                self.revisit(&lane);
             }
         }
     }
@@ -463,8 +470,8 @@ impl Core {
         while passed < self.ring.len() && self.free() > 0 {
             let Some(lane) = self.ring.pop_front() else { break };
             match self.turn(&lane, now) {
-                Turn::Began(id) => {
-                    leases.push(id);
+                Turn::Began(head) => {
+                    leases.push(head);
                     passed = 0;
                     self.ring.push_back(lane);
                 }
@@ -516,16 +523,19 @@ impl Core {
             return Turn::Passes;
         }
         state.running += 1;
-        let id = head.id;
         let phase = Phase::Leasing;
-        self.flights.insert(id, Flight { head, phase });
-        Turn::Began(id)
+        let flight = Flight {
+            head: head.clone(),
+            phase,
+        };
+        self.flights.insert(head.id, flight);
+        Turn::Began(head)
     }
 }
 
 /// What a lane did with its turn.
 enum Turn {
-    Began(EventId),
+    Began(EventHead),
     Reads { limit: usize },
     Passes,
     Leaves,

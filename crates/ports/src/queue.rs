@@ -180,12 +180,12 @@ pub trait EventQueue: Send + Sync + std::fmt::Debug {
     /// [`StoreError`].
     async fn due(&self, lane: &Lane, now: Timestamp, limit: usize) -> Result<DuePage, StoreError>;
 
-    /// Marks events as worked on, so that a restart knows which attempts were under way. Those that are not pending any
-    /// more are left out of the answer.
+    /// Marks events as worked on, so that a restart knows which attempts were under way. Those that are not as they were
+    /// when their heads were read (ended, leased, postponed meanwhile) are left alone and left out of the answer.
     ///
     /// # Errors
     /// [`StoreError`].
-    async fn lease(&self, ids: Vec<EventId>) -> Result<Vec<EventId>, StoreError>;
+    async fn lease(&self, heads: Vec<EventHead>) -> Result<Vec<EventId>, StoreError>;
 
     /// Leased events after the given one, in the order of their ids, at most `limit`: right after a start these are the
     /// attempts that an earlier process left.

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use sonagi_events::{Command, Core, CoreOptions, Input};
 use sonagi_model::{EventId, Timestamp};
 use sonagi_ports::{
-    AcceptError, Accepted, Cancelled, Clock, Destination, EventIntake, EventQueue, EventTargets, Lane, Lease, NewEvent,
-    QueuedEvent, RetryRules, RunStore, StoreError,
+    AcceptError, Accepted, Cancelled, Clock, Destination, EventHead, EventIntake, EventQueue, EventTargets, Lane,
+    Lease, NewEvent, QueuedEvent, RetryRules, RunStore, StoreError,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
@@ -263,7 +263,7 @@ impl Runner {
         for command in commands {
             match command {
                 Command::Read { lane, limit } => self.spawn(self.clone().read(lane, limit)),
-                Command::Lease(ids) => self.spawn(self.clone().lease(ids)),
+                Command::Lease(heads) => self.spawn(self.clone().lease(heads)),
                 Command::Run(head) => self.spawn(self.clone().run(head)),
                 Command::Keep { head, verdict } => self.spawn(self.clone().keep(head, verdict)),
             }
@@ -309,8 +309,9 @@ impl Runner {
         }
     }
 
-    async fn lease(self: Arc<Self>, wanted: Vec<EventId>) {
-        match self.queue.lease(wanted.clone()).await {
+    async fn lease(self: Arc<Self>, heads: Vec<EventHead>) {
+        let wanted: Vec<EventId> = heads.iter().map(|head| head.id).collect();
+        match self.queue.lease(heads).await {
             Ok(got) => self.feed(Input::Leased { wanted, got }),
             Err(error) => {
                 failed(&error, "events cannot be leased");

@@ -213,14 +213,15 @@ impl EventQueue for FakeEventQueue {
         Ok(DuePage { heads, next })
     }
 
-    async fn lease(&self, ids: Vec<EventId>) -> Result<Vec<EventId>, StoreError> {
+    async fn lease(&self, heads: Vec<EventHead>) -> Result<Vec<EventId>, StoreError> {
         self.faults.check("lease events")?;
         let mut state = self.state.lock();
-        let mut lease = |id: &EventId| {
-            let found = state.pending.get_mut(id);
+        let mut lease = |head: &EventHead| {
+            let found = state.pending.get_mut(&head.id);
+            let found = found.filter(|pending| !pending.leased && pending.head() == *head);
             found.map(|pending| pending.leased = true).is_some()
         };
-        Ok(ids.into_iter().filter(|id| lease(id)).collect())
+        Ok(heads.iter().filter(|head| lease(head)).map(|head| head.id).collect())
     }
 
     async fn leased(&self, after: Option<EventId>, limit: usize) -> Result<Vec<EventHead>, StoreError> {

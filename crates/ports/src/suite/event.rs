@@ -77,8 +77,13 @@ async fn an_event_waits_until_it_is_leased_and_stays_until_it_is_settled(queue: 
     }
     assert_eq!(queue.lanes().await.unwrap(), [(lane.clone(), sample::NOW)]);
     assert_eq!(queue.load(event.id).await.unwrap().as_ref(), Some(&event));
-    let unknown = EventId::generate();
-    assert_eq!(queue.lease(vec![unknown, event.id]).await.unwrap(), [event.id]);
+    let unknown = sample::event(&function, sample::NOW).head();
+    let old = EventHead {
+        progress: progress(1),
+        ..event.head()
+    };
+    assert_eq!(queue.lease(vec![unknown, old]).await.unwrap(), []);
+    assert_eq!(queue.lease(vec![event.head(), event.head()]).await.unwrap(), [event.id]);
     assert_eq!(queue.due(&lane, sample::NOW, 10).await.unwrap(), DuePage::default());
     let mut heads = [event.head(), taken.head()];
     heads.sort_by_key(|head| head.id);
@@ -144,7 +149,8 @@ async fn an_attempt_and_its_record_are_kept_together(queue: &dyn EventQueue, run
         .await
         .unwrap();
     assert_eq!(queue.due(&lane, later(59), 10).await.unwrap().next, Some(later(60)));
-    queue.lease(vec![event.id]).await.unwrap();
+    let waiting = queue.due(&lane, later(60), 10).await.unwrap().heads;
+    assert_eq!(queue.lease(waiting).await.unwrap(), [event.id]);
     queue.postpone(event.id, next(later(90)), None).await.unwrap();
     let expected = EventHead {
         due: later(90),

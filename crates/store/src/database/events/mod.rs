@@ -97,8 +97,8 @@ impl EventQueue for Database {
             .await
     }
 
-    async fn lease(&self, ids: Vec<EventId>) -> Result<Vec<EventId>, StoreError> {
-        self.write(running::LEASE, move |connection| running::lease(connection, &ids))
+    async fn lease(&self, heads: Vec<EventHead>) -> Result<Vec<EventId>, StoreError> {
+        self.write(running::LEASE, move |connection| running::lease(connection, &heads))
             .await
     }
 

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 use sonagi_model::EventId;
-use sonagi_ports::{Postponement, StoreError};
+use sonagi_ports::{EventHead, Postponement, StoreError};
 
 use super::{execute, key};
 use crate::database::Bounds;
@@ -11,13 +11,21 @@ use crate::database::runs::{KeptRun, keep_runs};
 pub(super) const LEASE: &str = "lease events";
 pub(super) const POSTPONE: &str = "postpone an event";
 
-/// Marks events as worked on; those that are pending.
-pub(super) fn lease(connection: &Connection, ids: &[EventId]) -> Result<Vec<EventId>, StoreError> {
-    let mut leased = Vec::with_capacity(ids.len());
-    for id in ids {
-        let sql = "UPDATE queue SET leased = 1 WHERE id = ?1";
-        if execute(connection, LEASE, sql, [key(id)])? == 1 {
-            leased.push(*id);
+/// Marks events as worked on; those that are as they were read.
+pub(super) fn lease(connection: &Connection, heads: &[EventHead]) -> Result<Vec<EventId>, StoreError> {
+    let mut leased = Vec::with_capacity(heads.len());
+    for head in heads {
+        let sql = "UPDATE queue SET leased = 1
+                   WHERE id = ?1 AND leased = 0 AND due = ?2 AND started = ?3 AND postponed = ?4";
+        let progress = head.progress;
+        let parameters = params![
+            key(&head.id),
+            head.due.as_micros(),
+            progress.started,
+            progress.postponed
+        ];
+        if execute(connection, LEASE, sql, parameters)? == 1 {
+            leased.push(head.id);
         }
     }
     Ok(leased)

@@ -1,0 +1,4 @@
+//! The machine under a simulated store, clock and world.
+
+mod simulation;
+mod store;
