@@ -1,9 +1,10 @@
-//! Chores of the checkout: `cargo xtask setup|tidy|test|demo|bench`.
+//! Chores of the checkout: `cargo xtask setup|tidy|test|demo|bench|chaos`.
 //!
 //! Each command installs what it needs, says so, and writes only below the checkout (`target/`, `.cache/`) and to
 //! temporary directories.
 
 mod bench;
+mod chaos;
 mod checkout;
 mod demo;
 mod setup;
@@ -34,6 +35,11 @@ enum Chore {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Break the platform on purpose, and look for what was promised.
+    Chaos {
+        #[command(subcommand)]
+        campaign: chaos::Campaign,
+    },
     /// Show the six steps end to end on a temporary platform (release build).
     Demo,
     /// Measure beside the references (release build).
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
         Chore::Setup => setup::run(&checkout),
         Chore::Tidy => tidy::run(&checkout),
         Chore::Test { filter } => suite::run(&checkout, filter.as_deref()),
+        Chore::Chaos { campaign } => chaos::run(&checkout, &campaign),
         Chore::Demo => demo::run(&checkout),
         Chore::Bench { suite, record, scale } => bench::run(&checkout, suite.as_deref(), record, scale),
     };

@@ -446,7 +446,9 @@ impl Core {
             let Some((_, lane)) = self.timers.pop_first() else {
                 break;
             };
-            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            let Some(state) = self.lanes.get_mut(&lane) else {
+                continue;
+            };
             if state.ringed {
                 continue;
             }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sonagi_crash::crash_point;
 use sonagi_sandbox_linux::{LinuxSandbox, Spawner};
 use sonagi_store::StateDir;
 use sonagi_wire::{HttpLimits, accept_loop};
@@ -117,6 +118,7 @@ async fn serve(
     )
     .await?;
 
+    crash_point!("platform/assembled");
     let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
     let front = Arc::clone(&platform.front);
     let accepting = tasks.spawn(accept_loop(

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use sonagi_crash::crash_point;
 use sonagi_model::{InvocationId, RunRecord};
 use sonagi_ports::{LedgerError, RunFilter, RunStore, StoreError, UsageFilter, UsageRow};
 
@@ -160,6 +161,7 @@ impl RunStore for Ledger {
             let turn = TURN.with(|turn| *turn);
             let mut ring = self.rings.0[turn % self.rings.0.len()].lock();
             let appended = ring.append(text);
+            crash_point!("ledger/appended");
             let crowded = ring.is_half_full();
             drop(ring);
             self.drain.notice(crowded);

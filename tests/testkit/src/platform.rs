@@ -57,9 +57,20 @@ impl Setup {
     /// # Panics
     /// It does not become ready; its log is shown.
     pub async fn start(self) -> Platform {
+        let mut platform = self.stopped();
+        platform.start().await;
+        platform
+    }
+
+    /// A platform that is not running yet.
+    ///
+    /// # Panics
+    /// There is no room for temporary files.
+    #[must_use]
+    pub fn stopped(self) -> Platform {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = self.data.unwrap_or_else(|| folder.path().join("data"));
-        let mut platform = Platform {
+        Platform {
             log: folder.path().join("log"),
             arguments: self.arguments,
             environment: self.environment,
@@ -67,9 +78,7 @@ impl Setup {
             child: None,
             _folder: folder,
             data,
-        };
-        platform.start().await;
-        platform
+        }
     }
 }
 
@@ -211,6 +220,87 @@ impl Platform {
             "it has ended:\n{}",
             self.log()
         );
+    }
+
+    /// Sets variables for the processes that are started from now on, in place of all earlier ones.
+    pub fn set_environment(&mut self, environment: Environment) {
+        self.environment = environment;
+    }
+
+    /// Starts it and ends it again (SIGKILL) after so long, ready or not.
+    ///
+    /// # Panics
+    /// It is running.
+    pub async fn start_and_kill(&mut self, after: Duration) {
+        assert!(self.child.is_none(), "it is running");
+        self.child = Some(self.spawn());
+        // How far it gets is what is varied: there is no state to wait for.
+        tokio::time::sleep(after).await;
+        if self.has_ended() {
+            self.child = None;
+        } else {
+            self.kill().await;
+        }
+    }
+
+    /// Starts it and waits until it is ready; whether it is. It may end before, by itself.
+    ///
+    /// # Panics
+    /// It is running, or neither ends nor becomes ready.
+    pub async fn try_start(&mut self) -> bool {
+        assert!(self.child.is_none(), "it is running");
+        let _ = fs::remove_file(self.data.join("endpoint"));
+        self.child = Some(self.spawn());
+        let file = self.data.join("endpoint");
+        let ready = until("an end or readiness", PATIENCE, async || {
+            if self.has_ended() {
+                return Some(false);
+            }
+            let endpoint = fs::read_to_string(&file).ok().filter(|text| !text.is_empty())?;
+            let ready = Http::new(endpoint.trim()).get("/readyz").await;
+            self.endpoint = endpoint.trim().to_owned();
+            ready.is_ok_and(|answer| answer.status.is_success()).then_some(true)
+        });
+        let ready = ready.await;
+        if !ready {
+            self.child = None;
+        }
+        ready
+    }
+
+    /// Whether its process has ended by itself.
+    ///
+    /// # Panics
+    /// Its status cannot be read.
+    pub fn has_ended(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_none_or(|child| child.try_wait().expect("its status").is_some())
+    }
+
+    /// Forgets a process that has ended by itself, so that it can be started again.
+    ///
+    /// # Panics
+    /// It has not ended.
+    pub fn forget_ended(&mut self) {
+        assert!(self.has_ended(), "it is running");
+        self.child = None;
+    }
+
+    /// Holds its process (SIGSTOP), so that nothing it writes changes meanwhile.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn hold(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// It is not running.
+    pub fn release(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Its process.

@@ -5,6 +5,7 @@ use cargo_metadata::{DependencyKind, Metadata};
 /// Every crate of ours with the crates of ours that it may depend on.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-model", &[]),
+    ("sonagi-crash", &[]),
     ("sonagi-ports", &["sonagi-model"]),
     ("sonagi-meter", &["sonagi-model"]),
     ("sonagi-wire", &["sonagi-model"]),
@@ -12,7 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-events", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-pool", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-control", &["sonagi-model", "sonagi-ports"]),
-    ("sonagi-store", &["sonagi-model", "sonagi-ports"]),
+    ("sonagi-store", &["sonagi-model", "sonagi-ports", "sonagi-crash"]),
     ("sonagi-sandbox-linux", &["sonagi-model", "sonagi-ports"]),
     (
         "sonagi-dispatch",
@@ -22,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sonagi-pool",
             "sonagi-meter",
             "sonagi-events",
+            "sonagi-crash",
         ],
     ),
     (
@@ -56,6 +58,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sonagi-control",
             "sonagi-meter",
             "sonagi-sandbox-linux",
+            "sonagi-crash",
             "sonagi-store",
             "sonagi-wire",
             "sonagi-api",
@@ -67,6 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-testkit", &[]),
     ("sonagi-e2e", &["sonagi-testkit"]),
     ("sonagi-conformance", &["sonagi-testkit"]),
+    ("sonagi-chaos", &["sonagi-testkit", "sonagi-crash"]),
     ("sonagi-bench", &["sonagi-testkit"]),
     ("xtask", &[]),
 ];

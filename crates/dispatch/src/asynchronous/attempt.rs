@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sonagi_crash::crash_point;
 use sonagi_events::{Ended, Input, is_expired};
 use sonagi_model::{Blame, Outcome, Revision, RunRecord};
 use sonagi_ports::{DeliveryError, EventHead, EventRoute, EventStatus, QueuedEvent, RetryRules, StreamPart, Target};
@@ -47,6 +48,7 @@ impl Runner {
             Some(event) => event,
             None => return self.over(id, Ended::Throttled, RetryRules::default(), Done::default()),
         };
+        crash_point!("event/begins");
         let (ended, rules, done) = match &event.route {
             EventRoute::Function { contract, .. } => {
                 let targets = self.routes.functions.get(contract);
@@ -58,6 +60,7 @@ impl Runner {
             }
             EventRoute::Destination { adapter, .. } => self.deliver(&event, adapter).await,
         };
+        crash_point!("event/answered");
         self.over(id, ended, rules, done);
     }
 

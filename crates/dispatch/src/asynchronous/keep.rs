@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sonagi_crash::crash_point;
 use sonagi_events::{Input, Verdict};
 use sonagi_model::EventId;
 use sonagi_ports::{
@@ -23,16 +24,20 @@ impl Runner {
             (event, work.and_then(|work| work.done.clone()).unwrap_or_default())
         };
         let record = done.record.clone();
+        crash_point!("event/keeping");
         let kept = match verdict {
             Verdict::Postpone { due, progress } => {
                 let next = Postponement { due, progress };
-                self.queue.postpone(id, next, record.clone()).await
+                let postponed = self.queue.postpone(id, next, record.clone()).await;
+                crash_point!("event/postponed");
+                postponed
             }
             Verdict::Settle { status, progress } => {
                 let follow_ups = event.map_or_else(Vec::new, |event| self.follow_ups(&event, &done, status, progress));
                 let lanes: Vec<_> = follow_ups.iter().map(|event| (event.route.lane(), event.due)).collect();
                 let settlement = self.settlement(&done, status, progress);
                 let settled = self.queue.settle(id, settlement, record.clone(), follow_ups).await;
+                crash_point!("event/settled");
                 if settled.is_ok() {
                     for (lane, due) in lanes {
                         self.feed(Input::Stored { lane, due });

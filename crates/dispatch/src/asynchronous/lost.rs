@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use sonagi_crash::crash_point;
 use sonagi_model::{FunctionName, Mebibytes, RevisionId, RunRecord, RunStatus, Start, TenantId};
 use sonagi_ports::{EventHead, EventRoute, Postponement, Progress, QueuedEvent, StoreError};
 
@@ -24,8 +25,10 @@ impl Runner {
                 return Ok(());
             }
             tracing::warn!(events = heads.len(), "attempts were under way when the platform ended");
+            crash_point!("event/orphans-read");
             for head in heads {
                 self.lose(head).await?;
+                crash_point!("event/orphan-metered");
             }
         }
     }

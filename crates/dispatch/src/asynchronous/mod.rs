@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use sonagi_crash::crash_point;
 use sonagi_events::{Command, Core, CoreOptions, Input};
 use sonagi_model::{EventId, Timestamp};
 use sonagi_ports::{
@@ -312,7 +313,10 @@ impl Runner {
     async fn lease(self: Arc<Self>, heads: Vec<EventHead>) {
         let wanted: Vec<EventId> = heads.iter().map(|head| head.id).collect();
         match self.queue.lease(heads).await {
-            Ok(got) => self.feed(Input::Leased { wanted, got }),
+            Ok(got) => {
+                crash_point!("event/leased");
+                self.feed(Input::Leased { wanted, got });
+            }
             Err(error) => {
                 failed(&error, "events cannot be leased");
                 self.feed(Input::LeaseFailed(wanted));
@@ -330,6 +334,7 @@ impl Runner {
         // A payload is in memory only while it is stored, or until its attempt has ended.
         let kept = admitted.then(|| event.clone());
         let accepted = self.queue.accept(event, token, lease).await;
+        crash_point!("event/accepted");
         let is_new = matches!(accepted, Ok(Accepted::New(_)));
         match (is_new, admitted) {
             (true, true) => {
@@ -338,6 +343,7 @@ impl Runner {
                     done: None,
                 };
                 self.work.lock().insert(head.id, work);
+                crash_point!("event/admitted");
                 self.feed(Input::Admitted(head));
             }
             (true, false) => self.feed(Input::Stored { lane, due }),

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
+use sonagi_crash::crash_point;
 use sonagi_model::{ArchiveLimits, ArtifactRef, Digest};
 use sonagi_ports::{ArtifactError, CodeTree, TreeCheck};
 use subtle::ConstantTimeEq;
@@ -95,6 +96,7 @@ impl Shelf {
             let _ = remove(&temporary);
         }
         let artifact = result?.artifact.clone();
+        crash_point!("artifact/recorded");
         self.places.clear_quarantine(&digest)?;
         Ok(artifact)
     }
@@ -141,6 +143,7 @@ impl Shelf {
         let folder = durable::parent(&path).map_err(io_error("name", &path))?;
         fs::create_dir_all(folder).map_err(io_error("create", folder))?;
         durable::replace_unlisted(&path, archive).map_err(io_error("write", &path))?;
+        crash_point!("artifact/archived");
         self.bytes.fetch_add(archive.len() as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -155,6 +158,7 @@ impl Shelf {
         rustix::fs::chmod(path, Mode::from_raw_mode(FOLDER_MODE))
             .map_err(|error| io_error("protect", path)(error.into()))?;
         flush_tree(path, &leaves).map_err(io_error("flush", path))?;
+        crash_point!("artifact/unpacked");
         Ok(leaves)
     }
 

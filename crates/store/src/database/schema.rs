@@ -4,6 +4,7 @@
 //! begins again from its start. A step that was released is never edited; a change is a further step.
 
 use rusqlite::{Connection, TransactionBehavior};
+use sonagi_crash::crash_point;
 
 /// Steps, in order; the store's version is how many were taken.
 const STEPS: [&str; 2] = [STEP_1, STEP_2];
@@ -167,7 +168,10 @@ fn take(connection: &mut Connection, step: i64, sql: &str) -> rusqlite::Result<(
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     transaction.execute_batch(sql)?;
     transaction.pragma_update(None, "user_version", step)?;
-    transaction.commit()
+    crash_point!("schema/taken");
+    transaction.commit()?;
+    crash_point!("schema/committed");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
+use sonagi_crash::crash_point;
 use sonagi_ports::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,6 +27,8 @@ enum Applied {
 
 /// A job on its way through the writer.
 trait Job: Send {
+    /// What it does, for people and for crash points.
+    fn action(&self) -> &'static str;
     /// Does the work inside the open transaction.
     fn apply(&mut self, connection: &Connection) -> Applied;
     /// Tells the caller.
@@ -44,6 +47,10 @@ where
     F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
     T: Send,
 {
+    fn action(&self) -> &'static str {
+        self.action
+    }
+
     fn apply(&mut self, connection: &Connection) -> Applied {
         let Some(work) = self.work.take() else {
             return Applied::Failed;
@@ -185,6 +192,7 @@ fn commit(connection: &Connection, group: &mut Vec<Box<dyn Job>>) -> Option<Comm
         let _ = connection.execute_batch("ROLLBACK");
     }
     for job in group.drain(..) {
+        crash_point!(job.action(), "flushed");
         job.finish(failure.as_ref().map_or(Ok(()), Err));
     }
     failure
@@ -209,7 +217,9 @@ fn run(connection: &Connection, sql: &str) -> Result<(), CommitFailure> {
 /// a failed write the database gives it up by itself.
 fn apply(connection: &Connection, job: &mut dyn Job) -> Result<(), CommitFailure> {
     run(connection, "SAVEPOINT job")?;
+    crash_point!(job.action(), "begun");
     let applied = job.apply(connection);
+    crash_point!(job.action(), "applied");
     if applied == Applied::NoSpace && connection.is_autocommit() {
         return Err(CommitFailure::no_space());
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rusqlite::TransactionBehavior;
+use sonagi_crash::crash_point;
 use sonagi_ports::StoreError;
 use tokio::sync::oneshot;
 
@@ -202,6 +203,7 @@ fn drain(rings: &Rings, database: &Database) -> Result<(), StoreError> {
             database.write_blocking(TAKE_OVER, move |connection| {
                 keep_runs_of_ring(connection, &runs, reached, bounds)
             })?;
+            crash_point!("ledger/taken-over");
             ring.lock().release(reached);
         }
     }

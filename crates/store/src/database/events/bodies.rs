@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest as _, Sha256};
+use sonagi_crash::crash_point;
 use sonagi_model::EventId;
 use sonagi_ports::{QueuedEvent, StoreError};
 
@@ -87,6 +88,7 @@ impl Bodies {
         let (path, payload) = (self.folder.join(&name), payload.clone());
         let written = tokio::task::spawn_blocking(move || {
             durable::replace(&path, &payload)?;
+            crash_point!("body/written");
             Ok::<_, io::Error>(Sha256::digest(&payload).into())
         });
         match written.await {
@@ -121,6 +123,7 @@ impl Bodies {
         if names.is_empty() {
             return;
         }
+        crash_point!("body/unnamed");
         let folder = self.folder.clone();
         let removed = tokio::task::spawn_blocking(move || {
             for name in names {
