@@ -10,45 +10,19 @@
 #![no_std]
 #![no_main]
 
+mod lock;
+mod start;
 mod sys;
 mod wire;
 
+use lock::{At, Failure, INVALID, Ids, TOO_LONG, lock_down, own_limits, read_filter, report};
+
 use wire::{
-    CHANNEL_FD, CONTROL_FD, FILTER_FD, FILTER_MAX, Kind, PROGRAM_CHANNEL_FD, Report, START_MESSAGE_MAX, STEM_FD,
-    STRINGS_MAX, StartHeader, Step,
+    CHANNEL_FD, CONTROL_FD, FILTER_FD, Kind, PROGRAM_CHANNEL_FD, Report, START_MESSAGE_MAX, STEM_FD, STRINGS_MAX,
+    StartHeader, Step,
 };
 
-/// `EINVAL`.
-const INVALID: i32 = 22;
-/// `EMSGSIZE`.
-const TOO_LONG: i32 = 90;
-
-/// A step that failed, with the error number.
-type Failure = (Step, i32);
-
-trait At<T> {
-    /// Names the step that an error number belongs to.
-    fn at(self, step: Step) -> Result<T, Failure>;
-}
-
-impl<T> At<T> for Result<T, i32> {
-    fn at(self, step: Step) -> Result<T, Failure> {
-        self.map_err(|errno| (step, errno))
-    }
-}
-
-struct Ids {
-    host: u32,
-    uid: u32,
-    gid: u32,
-}
-
-fn report(socket: i32, report: Report) {
-    // The other side may be gone, and then there is nobody to tell.
-    let _ = sys::write(socket, &report.to_bytes());
-}
-
-fn run(arguments: &sys::Arguments) -> ! {
+fn run(arguments: &start::Arguments) -> ! {
     sys::set_not_dumpable();
     match prepare(arguments) {
         Ok(stem) => watch(stem),
@@ -60,7 +34,7 @@ fn run(arguments: &sys::Arguments) -> ! {
 }
 
 /// Makes the stem and locks this process down; the stem's number.
-fn prepare(arguments: &sys::Arguments) -> Result<i32, Failure> {
+fn prepare(arguments: &start::Arguments) -> Result<i32, Failure> {
     sys::close_from(CHANNEL_FD + 1, false).at(Step::CloseDescriptors)?;
     sys::die_with_parent().at(Step::ParentDeath)?;
     sys::set_file_mask(0o022);
@@ -70,7 +44,7 @@ fn prepare(arguments: &sys::Arguments) -> Result<i32, Failure> {
         uid: number(2)?,
         gid: number(3)?,
     };
-    let filter = read_filter()?;
+    let filter = read_filter(FILTER_FD)?;
     let [ours, theirs] = sys::socket_pair().at(Step::Sockets)?;
     let Some(stem) = sys::fork().at(Step::Fork)? else {
         sys::close(ours);
@@ -108,19 +82,6 @@ fn expect(socket: i32) -> Result<(), Failure> {
         Some(Report { step, value, .. }) => Err((step, value)),
         None => Err((Step::Fork, INVALID)),
     }
-}
-
-fn read_filter() -> Result<&'static [u8], Failure> {
-    let buffer = sys::map(FILTER_MAX * 8).at(Step::Filter)?;
-    let mut len = 0;
-    loop {
-        match sys::read_at(FILTER_FD, &mut buffer[len..], len).at(Step::Filter)? {
-            0 => break,
-            got => len += got,
-        }
-    }
-    sys::close(FILTER_FD);
-    Ok(&buffer[..len])
 }
 
 /// Reaps until the program has ended, and reports how.
@@ -202,7 +163,7 @@ fn write_of(pid: i32, file: &[u8], content: &[u8]) -> Result<(), Failure> {
 
 /// The stem: locks itself down, waits, executes.
 fn grow(ids: &Ids, filter: &[u8], init: i32) -> ! {
-    if let Err((step, errno)) = lock_down(ids, filter, init) {
+    if let Err((step, errno)) = lock_down(ids, filter, || make_user_namespace(init)) {
         report(init, Report::failed(step, errno));
         sys::exit(1)
     }
@@ -220,12 +181,8 @@ fn grow(ids: &Ids, filter: &[u8], init: i32) -> ! {
     sys::exit(127)
 }
 
-/// The order matters: the namespace must belong to the instance's own user, or what it uses up is charged to the host's
-/// root; and a bounding set dropped before entering it comes back full.
-fn lock_down(ids: &Ids, filter: &[u8], init: i32) -> Result<(), Failure> {
-    sys::start_session().at(Step::Session)?;
-    sys::drop_groups().at(Step::DropGroups)?;
-    sys::take_ids(ids.host, ids.host).at(Step::HostIds)?;
+/// Moves into a user namespace of its own, and waits until the init has mapped its ids.
+fn make_user_namespace(init: i32) -> Result<(), Failure> {
     sys::new_user_namespace().at(Step::UserNamespace)?;
     report(
         init,
@@ -239,36 +196,7 @@ fn lock_down(ids: &Ids, filter: &[u8], init: i32) -> Result<(), Failure> {
     if sys::read(init, &mut mapped).at(Step::IdMaps)? != 1 {
         sys::exit(1);
     }
-    sys::take_ids(ids.uid, ids.gid).at(Step::InnerIds)?;
-    sys::drop_capabilities().at(Step::Capabilities)?;
-    sys::set_no_new_privs().at(Step::Privileges)?;
-    // Credential changes have cleared it.
-    sys::die_with_parent().at(Step::ParentDeath)?;
-    fixed_limits()?;
-    sys::load_filter(filter).at(Step::LoadFilter)
-}
-
-/// Resource limits that are the same for every instance. Numbers of resources: Linux
-/// `include/uapi/asm-generic/resource.h`.
-fn fixed_limits() -> Result<(), Failure> {
-    const STACK: usize = 3;
-    const CORE: usize = 4;
-    const MEMLOCK: usize = 8;
-    const SIGPENDING: usize = 11;
-    const MSGQUEUE: usize = 12;
-    const NICE: usize = 13;
-    const RTPRIO: usize = 14;
-    for (resource, value) in [
-        (CORE, 0),
-        (MEMLOCK, 64 * 1024),
-        (SIGPENDING, 1024),
-        (MSGQUEUE, 0),
-        (NICE, 0),
-        (RTPRIO, 0),
-    ] {
-        sys::limit(resource, value, Some(value)).at(Step::Limit)?;
-    }
-    sys::limit(STACK, 8 * 1024 * 1024, None).at(Step::Limit)
+    Ok(())
 }
 
 /// Waits for the start message and executes what it says; returns only with what failed.
@@ -282,9 +210,6 @@ fn become_program() -> Failure {
 enum Never {}
 
 fn start() -> Result<Never, Failure> {
-    const FSIZE: usize = 1;
-    const NPROC: usize = 6;
-    const NOFILE: usize = 7;
     let buffer = sys::map(START_MESSAGE_MAX).at(Step::Receive)?;
     let (len, output) = sys::receive(STEM_FD, buffer).at(Step::Receive)?;
     if len == 0 {
@@ -313,13 +238,7 @@ fn start() -> Result<Never, Failure> {
         variables.push(strings.next()?).at(Step::Receive)?;
     }
     let program = program.ok_or((Step::Receive, INVALID))?;
-    for (resource, value) in [
-        (FSIZE, header.file_size),
-        (NPROC, header.processes),
-        (NOFILE, header.descriptors),
-    ] {
-        sys::limit(resource, value, Some(value)).at(Step::Limit)?;
-    }
+    own_limits(header.file_size, header.processes, header.descriptors)?;
     sys::enter(folder).at(Step::WorkingDirectory)?;
     let kept = if header.channel == 0 {
         0
