@@ -35,7 +35,16 @@ pub struct Stem {
     pub program: Vec<String>,
     /// The whole environment until the launch.
     pub environment: Vec<(String, String)>,
+    /// Whether it can be a zygote: booted once for all cells of its kind, and forked into each. It is one if the variable
+    /// [`ZYGOTE_VARIABLE`] is set, the path of a shared library with `int sonagi_branch(void (*)(void), void (*)(void),
+    /// void (*)(void))`, which it calls, from its only thread, when it has booted: with what is to be called before each
+    /// fork, after it in the zygote, and after it in the new process. The call returns 0 in each new process, where
+    /// everything is then as in a stem that was executed; otherwise it returns an error number.
+    pub forks: bool,
 }
+
+/// Tells a stem that it is to be a zygote; see [`Stem::forks`].
+pub const ZYGOTE_VARIABLE: &str = "SONAGI_ZYGOTE";
 
 /// What a cell is made with: launches with the same kind can use it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

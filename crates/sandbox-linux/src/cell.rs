@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cgroup::GroupHandle;
 use crate::channel::{self, Received};
-use crate::protocol::{Answer, Delivery, Failure, Order, StartOrder, words};
+use crate::protocol::{Answer, Delivery, Failure, Order, StartOrder, When, words};
 use crate::sandbox::{Alive, Inner};
 use crate::sys::reactor;
 use crate::wire::{DETAIL_MAX, Kind, REPORT_LEN, Report, Step};
@@ -147,6 +147,7 @@ impl Cell {
     pub(crate) async fn prepare(
         inner: &Arc<Inner>,
         kind: &CellKind,
+        when: When,
         alive: Option<Alive>,
     ) -> Result<Self, SandboxError> {
         let uid = {
@@ -168,13 +169,16 @@ impl Cell {
             cell: number,
             uid,
             kind: kind.clone(),
+            when,
         };
-        let mut descriptors = delivered(inner.link.ask(order).await?, "")?.into_iter();
+        let delivery = inner.link.ask(order).await?;
+        let booted = matches!(delivery.0, Answer::Prepared { booted: true });
+        let mut descriptors = delivered(delivery, "")?.into_iter();
         let (Some(control), Some(stem), Some(channel)) = (descriptors.next(), descriptors.next(), descriptors.next())
         else {
             return Err(wrong_answer());
         };
-        let booted = kind.stem.as_ref().and_then(|_| descriptors.next());
+        let booted = if booted { descriptors.next() } else { None };
         let group = GroupHandle::from_fds(descriptors.collect()).map_err(|errno| SandboxError::Host {
             action: Step::Groups.text(),
             reason: words(errno),
@@ -194,7 +198,7 @@ impl Cell {
             channel,
             booted,
         };
-        match tokio::time::timeout(PREPARE_LIMIT, cell.get_ready(kind)).await {
+        match tokio::time::timeout(PREPARE_LIMIT, cell.get_ready()).await {
             Ok(Ok(())) => Ok(cell),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(SandboxError::Host {
@@ -205,7 +209,7 @@ impl Cell {
     }
 
     /// Waits until the cell is built and its stem, if there is one, has booted.
-    async fn get_ready(&self, kind: &CellKind) -> Result<(), SandboxError> {
+    async fn get_ready(&self) -> Result<(), SandboxError> {
         match read_report(&self.control).await? {
             Some((Report { kind: Kind::Ready, .. }, _)) => {}
             Some((Report { step, value, .. }, detail)) => {
@@ -218,14 +222,10 @@ impl Cell {
                 });
             }
         }
-        match &kind.stem {
-            Some(stem) => {
-                let program = stem.program.first().map(String::as_str).unwrap_or_default();
-                self.wait_executed(program).await?;
-                self.wait_booted().await
-            }
-            None => Ok(()),
+        if self.booted.is_some() {
+            self.wait_booted().await?;
         }
+        Ok(())
     }
 
     /// Waits for the one byte by which a stem says that it is ready.
@@ -236,16 +236,34 @@ impl Cell {
         };
         let channel = rustix::io::fcntl_dupfd_cloexec(&self.channel, 0).map_err(|errno| host(errno.into()))?;
         let channel = reactor::register(channel, Interest::READABLE).map_err(host)?;
-        let mut byte = [0];
+        let mut bytes = [0; REPORT_LEN];
         let read = channel.async_io(Interest::READABLE, |channel| {
-            rustix::io::read(channel, &mut byte).map_err(Into::into)
+            rustix::io::read(channel, &mut bytes).map_err(Into::into)
         });
-        match read.await.map_err(host)? {
-            1 if byte == *b"R" => Ok(()),
-            _ => Err(SandboxError::Host {
-                action: "boot a stem",
-                reason: format!("it ended: {}", self.last_words()),
-            }),
+        let got = read.await.map_err(host)?;
+        match Report::from_bytes(&bytes[..got]) {
+            _ if bytes[..got] == *b"R" => Ok(()),
+            // It did not even get as far as its runtime.
+            Some(Report { step, value, .. }) => Err(Failure::reported(step, value, &[]).into_error("")),
+            None => Err(self.not_booted()),
+        }
+    }
+
+    /// Why there is no stem: it could not be executed, or has ended.
+    fn not_booted(&self) -> SandboxError {
+        let mut buffer = [0; REPORT_LEN + DETAIL_MAX];
+        while let Ok(Received { length, .. }) =
+            channel::receive(self.stem.get_ref().as_fd(), &mut buffer, RecvFlags::DONTWAIT)
+            && let Some(report) = Report::from_bytes(&buffer[..length])
+        {
+            if report.kind == Kind::Failed {
+                let detail = &buffer[REPORT_LEN..length];
+                return Failure::reported(report.step, report.value, detail).into_error("a stem");
+            }
+        }
+        SandboxError::Host {
+            action: "boot a stem",
+            reason: format!("it ended: {}", self.last_words()),
         }
     }
 
@@ -400,9 +418,9 @@ pub(crate) async fn read_report(socket: &AsyncFd<OwnedFd>) -> Result<Option<(Rep
 /// The descriptors of a good answer.
 fn delivered((answer, descriptors): Delivery, program: &str) -> Result<Vec<OwnedFd>, SandboxError> {
     match answer {
-        Answer::Prepared | Answer::Started => Ok(descriptors),
+        Answer::Prepared { .. } | Answer::Started => Ok(descriptors),
         Answer::Failed(failure) => Err(failure.into_error(program)),
-        Answer::Configured { .. } | Answer::Destroyed => Err(wrong_answer()),
+        Answer::Configured { .. } | Answer::Destroyed | Answer::Retired => Err(wrong_answer()),
     }
 }
 

@@ -215,7 +215,7 @@ fn configure(socket: &OwnedFd, folder: PathBuf, node: String) -> Result<(usize, 
     match reply.answer {
         Answer::Configured { swept, groups } => Ok((swept, groups)),
         Answer::Failed(failure) => Err(LaunchError::Spawner(failure.to_string())),
-        Answer::Prepared | Answer::Started | Answer::Destroyed => {
+        Answer::Prepared { .. } | Answer::Started | Answer::Destroyed | Answer::Retired => {
             Err(LaunchError::Spawner("it gave a wrong answer".to_owned()))
         }
     }

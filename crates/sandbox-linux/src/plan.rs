@@ -183,6 +183,7 @@ mod tests {
                 plan.cell.stem = Some(Stem {
                     program: vec!["x".to_owned()],
                     environment: Vec::new(),
+                    forks: false,
                 });
             }),
             refused(|plan| plan.listeners = vec![1; 15]),

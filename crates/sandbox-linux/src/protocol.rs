@@ -37,11 +37,27 @@ pub(crate) enum Order {
         node: String,
     },
     /// Make a cell.
-    Prepare { cell: u64, uid: u32, kind: CellKind },
+    Prepare {
+        cell: u64,
+        uid: u32,
+        kind: CellKind,
+        when: When,
+    },
+    /// No more cells of this kind are expected: what was booted for all of them may go.
+    Retire { kind: CellKind },
     /// Start a program in a cell that is ready.
     Start(StartOrder),
     /// End a cell and remove everything of it. Of an unknown cell nothing is left already.
     Destroy { cell: u64 },
+}
+
+/// Why a cell is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum When {
+    /// Somebody will need it.
+    Ahead,
+    /// Somebody waits for it.
+    OnDemand,
 }
 
 /// What to start where.
@@ -76,12 +92,17 @@ pub(crate) enum Answer {
     },
     /// The cell is being made; the init says on the control socket when it is ready. Descriptors: control socket, the
     /// stem's socket, the channel, output if a stem is booted, those of the group.
-    Prepared,
+    Prepared {
+        /// Whether a stem is booted in it.
+        booted: bool,
+    },
     /// The start message is with the stem, which says on its socket what becomes of it; or the cell is filled and its
     /// booted stem may be told what to run. Descriptors: scratch mount, output unless a stem was booted, listeners.
     Started,
     /// Nothing is left of the cell.
     Destroyed,
+    /// It is or will be gone.
+    Retired,
     /// It could not be done. A cell that could not be made is gone; one in which nothing could be started has to be
     /// destroyed.
     Failed(Failure),

@@ -22,6 +22,7 @@ use crate::instance::Instance;
 use crate::launch::Spawner;
 use crate::link::Link;
 use crate::plan;
+use crate::protocol::{Order, When};
 use crate::ready::Ready;
 use crate::uids::Uids;
 
@@ -200,12 +201,7 @@ impl Inner {
             }
             tracing::warn!("a cell that was kept ready has ended");
         }
-        // Booting a stem now would take no less than executing the program.
-        let bare = CellKind {
-            mounts: kind.mounts.clone(),
-            stem: None,
-        };
-        Cell::prepare(self, &bare, Some(alive)).await
+        Cell::prepare(self, kind, When::OnDemand, Some(alive)).await
     }
 
     /// Makes cells that are expected, one after the other, when nobody starts.
@@ -231,7 +227,7 @@ impl Inner {
         let mut starting = self.starting.subscribe();
         // Busy all the time means that cells are needed all the more.
         drop(tokio::time::timeout(QUIET_LIMIT, starting.wait_for(|starting| *starting == 0)).await);
-        match Cell::prepare(self, kind, None).await {
+        match Cell::prepare(self, kind, When::Ahead, None).await {
             Ok(cell) => drop(self.ready.lock().put(kind, cell)),
             Err(error) => {
                 tracing::warn!(%error, "cannot make a cell ahead of time");
@@ -284,6 +280,13 @@ impl Sandbox for LinuxSandbox {
         }
         let surplus = self.inner.ready.lock().expect(kind, cells);
         drop(surplus);
+        if cells == 0 && kind.stem.as_ref().is_some_and(|stem| stem.forks) {
+            let (inner, kind) = (Arc::clone(&self.inner), kind.clone());
+            self.inner.in_background(async move {
+                // A spawner that is gone has none.
+                drop(inner.link.ask(Order::Retire { kind }).await);
+            });
+        }
         self.inner.refill.notify_one();
     }
 

@@ -6,8 +6,6 @@ use crate::wire::{FILTER_MAX, Report, Step};
 
 /// `EINVAL`.
 pub const INVALID: i32 = 22;
-/// `EMSGSIZE`.
-pub const TOO_LONG: i32 = 90;
 
 /// A step that failed, with the error number.
 pub type Failure = (Step, i32);

@@ -5,7 +5,10 @@
 //! drops everything that it does not need, reaps what is orphaned, reports how the program ended, and ends; the kernel
 //! then ends whatever else is in the cell.
 //!
-//! Arguments: host uid (and gid) of the instance, uid inside, gid inside.
+//! A *vacant* cell has no stem: a process of it comes from a zygote (`zygote.rs`). Its init makes the user namespace ahead,
+//! gives a descriptor of it to the spawner, and then only reaps.
+//!
+//! Arguments: host uid (and gid) of the instance, uid inside, gid inside, 1 for a vacant cell and else 0.
 
 #![no_std]
 #![no_main]
@@ -15,17 +18,21 @@ mod start;
 mod sys;
 mod wire;
 
-use lock::{At, Failure, INVALID, Ids, TOO_LONG, lock_down, own_limits, read_filter, report};
+use lock::{At, Failure, INVALID, Ids, lock_down, own_limits, read_filter, report};
 
 use wire::{
     CHANNEL_FD, CONTROL_FD, FILTER_FD, Kind, PROGRAM_CHANNEL_FD, Report, START_MESSAGE_MAX, STEM_FD, STRINGS_MAX,
     StartHeader, Step,
 };
 
+/// `EMSGSIZE`.
+const TOO_LONG: i32 = 90;
+
 fn run(arguments: &start::Arguments) -> ! {
     sys::set_not_dumpable();
     match prepare(arguments) {
-        Ok(stem) => watch(stem),
+        Ok(Some(stem)) => watch(stem),
+        Ok(None) => reap(),
         Err((step, errno)) => {
             report(CONTROL_FD, Report::failed(step, errno));
             sys::exit(1)
@@ -33,8 +40,8 @@ fn run(arguments: &start::Arguments) -> ! {
     }
 }
 
-/// Makes the stem and locks this process down; the stem's number.
-fn prepare(arguments: &start::Arguments) -> Result<i32, Failure> {
+/// Makes the stem, or the user namespace of a vacant cell, and locks this process down; the stem's number.
+fn prepare(arguments: &start::Arguments) -> Result<Option<i32>, Failure> {
     sys::close_from(CHANNEL_FD + 1, false).at(Step::CloseDescriptors)?;
     sys::die_with_parent().at(Step::ParentDeath)?;
     sys::set_file_mask(0o022);
@@ -44,23 +51,30 @@ fn prepare(arguments: &start::Arguments) -> Result<i32, Failure> {
         uid: number(2)?,
         gid: number(3)?,
     };
+    let vacant = number(4)? == 1;
     let filter = read_filter(FILTER_FD)?;
     let [ours, theirs] = sys::socket_pair().at(Step::Sockets)?;
-    let Some(stem) = sys::fork().at(Step::Fork)? else {
+    let Some(child) = sys::fork().at(Step::Fork)? else {
         sys::close(ours);
         sys::close(CONTROL_FD);
-        grow(&ids, filter, theirs)
+        if vacant { hold(&ids, theirs) } else { grow(&ids, filter, theirs) }
     };
     sys::close(theirs);
-    sys::close(STEM_FD);
     sys::close(CHANNEL_FD);
     expect(ours)?;
-    map_ids(stem, &ids)?;
+    map_ids(child, &ids)?;
+    if vacant {
+        give_user_namespace(child)?;
+        sys::hold_child_signal().at(Step::Fork)?;
+    }
+    sys::close(STEM_FD);
     sys::write(ours, b"m").at(Step::IdMaps)?;
     sys::drop_capabilities().at(Step::Capabilities)?;
     sys::set_no_new_privs().at(Step::Privileges)?;
     sys::load_filter(filter).at(Step::LoadFilter)?;
-    expect(ours)?;
+    if !vacant {
+        expect(ours)?;
+    }
     sys::close(ours);
     report(
         CONTROL_FD,
@@ -70,7 +84,43 @@ fn prepare(arguments: &start::Arguments) -> Result<i32, Failure> {
             value: 0,
         },
     );
-    Ok(stem)
+    Ok((!vacant).then_some(child))
+}
+
+/// The child of a vacant cell's init: makes the user namespace as the instance's own user, and ends when it is held.
+fn hold(ids: &Ids, init: i32) -> ! {
+    let made = sys::drop_groups()
+        .at(Step::DropGroups)
+        .and_then(|()| sys::take_ids(ids.host, ids.host).at(Step::HostIds))
+        .and_then(|()| make_user_namespace(init));
+    match made {
+        Ok(()) => sys::exit(0),
+        Err((step, errno)) => {
+            report(init, Report::failed(step, errno));
+            sys::exit(1)
+        }
+    }
+}
+
+/// Sends a descriptor of the child's user namespace to the spawner.
+fn give_user_namespace(child: i32) -> Result<(), Failure> {
+    let namespace = in_proc(child, b"ns/user", sys::open_to_read).at(Step::UserNamespace)?;
+    let ready = Report {
+        kind: Kind::Ready,
+        step: Step::UserNamespace,
+        value: 0,
+    };
+    let sent = sys::send(STEM_FD, &ready.to_bytes(), namespace).at(Step::UserNamespace);
+    sys::close(namespace);
+    sent
+}
+
+/// Reaps what is orphaned, for as long as the cell lives. What runs in it is not our child.
+fn reap() -> ! {
+    loop {
+        while sys::wait().is_ok() {}
+        sys::wait_for_child();
+    }
 }
 
 /// Waits until the stem has done its part; its failure becomes ours.
@@ -148,17 +198,22 @@ fn map_ids(stem: i32, ids: &Ids) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes a file of another process in `/proc`, which is the one that we mounted.
+/// Writes a file of another process in `/proc`.
 fn write_of(pid: i32, file: &[u8], content: &[u8]) -> Result<(), Failure> {
+    let fd = in_proc(pid, file, sys::open_to_write).at(Step::IdMaps)?;
+    let done = sys::write(fd, content).at(Step::IdMaps).map(drop);
+    sys::close(fd);
+    done
+}
+
+/// Opens a file of another process in `/proc`, which is the one that we mounted.
+fn in_proc(pid: i32, file: &[u8], open: impl FnOnce(&[u8]) -> Result<i32, i32>) -> Result<i32, i32> {
     let (mut path, mut len) = ([0; 40], 0);
     text(b"/proc/", &mut path, &mut len);
     decimal(pid as u32, &mut path, &mut len);
     text(b"/", &mut path, &mut len);
     text(file, &mut path, &mut len);
-    let fd = sys::open_to_write(&path[..=len]).at(Step::IdMaps)?;
-    let done = sys::write(fd, content).at(Step::IdMaps).map(drop);
-    sys::close(fd);
-    done
+    open(&path[..=len])
 }
 
 /// The stem: locks itself down, waits, executes.
@@ -211,13 +266,15 @@ enum Never {}
 
 fn start() -> Result<Never, Failure> {
     let buffer = sys::map(START_MESSAGE_MAX).at(Step::Receive)?;
-    let (len, output) = sys::receive(STEM_FD, buffer).at(Step::Receive)?;
+    let (len, descriptors) = sys::receive(STEM_FD, buffer).at(Step::Receive)?;
     if len == 0 {
         // The cell is not needed any more.
         sys::exit(0);
     }
     let message: &'static [u8] = &buffer[..len];
-    let output = output.ok_or((Step::Output, INVALID))?;
+    let &[output] = descriptors.as_slice() else {
+        return Err((Step::Output, INVALID));
+    };
     sys::duplicate(output, 1).at(Step::Output)?;
     sys::duplicate(output, 2).at(Step::Output)?;
     let (header, strings) = StartHeader::split(message).ok_or((Step::Receive, INVALID))?;

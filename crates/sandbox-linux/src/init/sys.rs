@@ -13,6 +13,11 @@ use core::arch::asm;
 mod number {
     pub const READ: usize = 0;
     pub const PREAD64: usize = 17;
+    pub const RT_SIGPROCMASK: usize = 14;
+    pub const SENDMSG: usize = 46;
+    pub const RT_SIGTIMEDWAIT: usize = 128;
+    pub const SETNS: usize = 308;
+    pub const CLONE3: usize = 435;
     pub const WRITE: usize = 1;
     pub const CLOSE: usize = 3;
     pub const MMAP: usize = 9;
@@ -112,13 +117,22 @@ pub fn close_from(first: i32, at_exec: bool) -> Result<(), i32> {
     plain(number::CLOSE_RANGE, [first as usize, u32::MAX as usize, flags, 0, 0, 0]).map(drop)
 }
 
-/// Opens a file by absolute path; `path` ends with a NUL. Close-on-exec.
+/// Opens a file for writing by absolute path; `path` ends with a NUL. Close-on-exec.
 pub fn open_to_write(path: &[u8]) -> Result<i32, i32> {
-    const O_WRONLY_CLOEXEC: usize = 1 | 0o2_000_000;
+    open(path, 1)
+}
+
+/// Opens a file for reading by absolute path; `path` ends with a NUL. Close-on-exec.
+pub fn open_to_read(path: &[u8]) -> Result<i32, i32> {
+    open(path, 0)
+}
+
+fn open(path: &[u8], access: usize) -> Result<i32, i32> {
+    const O_CLOEXEC: usize = 0o2_000_000;
     if path.last() != Some(&0) {
         return Err(22);
     }
-    let flags = O_WRONLY_CLOEXEC;
+    let flags = access | O_CLOEXEC;
     // SAFETY: the path ends with a NUL, within the slice.
     let fd = unsafe {
         call(
@@ -173,32 +187,54 @@ struct Message {
     flags: i32,
 }
 
-/// Room for one control message with one descriptor. Source: `struct cmsghdr` in Linux `include/linux/socket.h`.
+/// Most descriptors of one message.
+pub const DESCRIPTORS_MAX: usize = 16;
+
+/// Room for one control message. Source: `struct cmsghdr` in Linux `include/linux/socket.h`.
 #[repr(C, align(8))]
 struct Control {
     len: usize,
     level: i32,
     kind: i32,
-    descriptor: i32,
-    padding: i32,
+    descriptors: [i32; DESCRIPTORS_MAX],
 }
 
-/// Receives one message, with one descriptor at most, which is close-on-exec. Bytes and descriptors beyond the room for
-/// them are an error (`EMSGSIZE`); the end of the socket is a message of length 0.
-pub fn receive(fd: i32, buffer: &mut [u8]) -> Result<(usize, Option<i32>), i32> {
+impl Control {
+    const HEADER: usize = 16;
+
+    const fn empty() -> Self {
+        Self {
+            len: 0,
+            level: 0,
+            kind: 0,
+            descriptors: [-1; DESCRIPTORS_MAX],
+        }
+    }
+}
+
+/// Descriptors that came with a message.
+pub struct Descriptors {
+    list: [i32; DESCRIPTORS_MAX],
+    len: usize,
+}
+
+impl Descriptors {
+    /// In the order in which they were sent.
+    pub fn as_slice(&self) -> &[i32] {
+        &self.list[..self.len]
+    }
+}
+
+/// Receives one message, with its descriptors, which are close-on-exec. Bytes and descriptors beyond the room for them
+/// are an error (`EMSGSIZE`); the end of the socket is a message of length 0.
+pub fn receive(fd: i32, buffer: &mut [u8]) -> Result<(usize, Descriptors), i32> {
     const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
     const MSG_CTRUNC_OR_TRUNC: i32 = 0x8 | 0x20;
     let mut vector = IoVector {
         base: buffer.as_mut_ptr(),
         len: buffer.len(),
     };
-    let mut control = Control {
-        len: 0,
-        level: 0,
-        kind: 0,
-        descriptor: -1,
-        padding: 0,
-    };
+    let mut control = Control::empty();
     let mut message = Message {
         name: 0,
         name_len: 0,
@@ -220,8 +256,44 @@ pub fn receive(fd: i32, buffer: &mut [u8]) -> Result<(usize, Option<i32>), i32> 
         return Err(90);
     }
     // SOL_SOCKET, SCM_RIGHTS
-    let has_descriptor = control.len == 20 && control.level == 1 && control.kind == 1;
-    Ok((received, has_descriptor.then_some(control.descriptor)))
+    let has_descriptors = control.len > Control::HEADER && control.level == 1 && control.kind == 1;
+    let len = if has_descriptors {
+        ((control.len - Control::HEADER) / size_of::<i32>()).min(DESCRIPTORS_MAX)
+    } else {
+        0
+    };
+    Ok((
+        received,
+        Descriptors {
+            list: control.descriptors,
+            len,
+        },
+    ))
+}
+
+/// Sends one message with one descriptor.
+pub fn send(fd: i32, bytes: &[u8], descriptor: i32) -> Result<(), i32> {
+    const MSG_NOSIGNAL: usize = 0x4000;
+    let mut vector = IoVector {
+        base: bytes.as_ptr().cast_mut(),
+        len: bytes.len(),
+    };
+    let mut control = Control::empty();
+    (control.len, control.level, control.kind) = (Control::HEADER + size_of::<i32>(), 1, 1);
+    control.descriptors[0] = descriptor;
+    let message = Message {
+        name: 0,
+        name_len: 0,
+        vectors: &raw mut vector,
+        vector_count: 1,
+        control: &raw mut control,
+        // With its padding.
+        control_len: Control::HEADER + size_of::<usize>(),
+        flags: 0,
+    };
+    let address = &raw const message as usize;
+    // SAFETY: the message points to one vector, which is the slice and is only read, and to control data of that length.
+    unsafe { call(number::SENDMSG, [fd as usize, address, MSG_NOSIGNAL, 0, 0, 0]) }.map(drop)
 }
 
 /// Forks. `Ok(None)` in the child.
@@ -231,6 +303,74 @@ pub fn fork() -> Result<Option<i32>, i32> {
     let pid = unsafe { call(number::CLONE, [SIGCHLD, 0, 0, 0, 0, 0]) }?;
     Ok((pid != 0).then_some(pid as i32))
 }
+
+/// Where the C library of this process keeps the number of its thread, which the kernel writes into a new process.
+/// Linux 3.5, if built for checkpoints.
+pub fn thread_record() -> Result<usize, i32> {
+    const PR_GET_TID_ADDRESS: usize = 40;
+    let mut address = 0_usize;
+    // SAFETY: the kernel writes one word.
+    unsafe { call(number::PRCTL, [PR_GET_TID_ADDRESS, &raw mut address as usize, 0, 0, 0, 0]) }?;
+    Ok(address)
+}
+
+/// Forks a child of this process's own parent, born in a group of the v2 tree if one is given. `Ok(None)` in the child,
+/// a descriptor of it in this one. Linux 5.7.
+pub fn fork_sibling(thread_record: usize, group: Option<i32>) -> Result<Option<i32>, i32> {
+    const CLONE_PIDFD: u64 = 0x1000;
+    const CLONE_PARENT: u64 = 0x8000;
+    const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
+    const CLONE_CHILD_SETTID: u64 = 0x100_0000;
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let mut pidfd = -1_i32;
+    let mut flags = CLONE_PIDFD | CLONE_PARENT | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID;
+    if group.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
+    // Source: `struct clone_args` in Linux `include/uapi/linux/sched.h`. The signal is that of this process's own end.
+    let arguments: [u64; 11] = [
+        flags,
+        &raw mut pidfd as u64,
+        thread_record as u64,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        group.unwrap_or(0) as u64,
+    ];
+    let address = arguments.as_ptr() as usize;
+    // SAFETY: without CLONE_VM both go on with memory of their own, the child on a copy of this stack. The arguments are
+    // a struct of the size given; the kernel writes one int to `pidfd`, and the child's number to the record of its
+    // thread, as the C library would have it.
+    let pid = unsafe { call(number::CLONE3, [address, size_of_val(&arguments), 0, 0, 0, 0]) }?;
+    Ok((pid != 0).then_some(pidfd))
+}
+
+/// Moves into namespaces: that of a descriptor of one, or those of a process (Linux 5.8). For processes it concerns the
+/// children only.
+pub fn enter_namespaces(fd: i32, kinds: usize) -> Result<(), i32> {
+    plain(number::SETNS, [fd as usize, kinds, 0, 0, 0, 0]).map(drop)
+}
+
+/// Blocks the signal of a child's end, so that [`wait_for_child`] sees it.
+pub fn hold_child_signal() -> Result<(), i32> {
+    const SIG_BLOCK: usize = 0;
+    let set = SIGCHLD_SET;
+    // SAFETY: the kernel reads a set of eight bytes.
+    unsafe { call(number::RT_SIGPROCMASK, [SIG_BLOCK, &raw const set as usize, 0, 8, 0, 0]) }.map(drop)
+}
+
+/// Waits until a child has ended, or another signal has come.
+pub fn wait_for_child() {
+    let set = SIGCHLD_SET;
+    // SAFETY: the kernel reads a set of eight bytes and writes nothing.
+    let _ = unsafe { call(number::RT_SIGTIMEDWAIT, [&raw const set as usize, 0, 0, 8, 0, 0]) };
+}
+
+const SIGCHLD_SET: u64 = 1 << (17 - 1);
 
 /// Waits for any child to end; its number and wait status.
 pub fn wait() -> Result<(i32, i32), i32> {
@@ -322,6 +462,11 @@ pub fn die_with_parent() -> Result<(), i32> {
 /// Nobody without privileges may look into the process.
 pub fn set_not_dumpable() {
     let _ = plain(number::PRCTL, [4, 0, 0, 0, 0, 0]);
+}
+
+/// The process may look into itself, as any program may: what a program gets by being executed.
+pub fn set_dumpable() -> Result<(), i32> {
+    plain(number::PRCTL, [4, 1, 0, 0, 0, 0]).map(drop)
 }
 
 /// Sets the soft and, unless it is to stay, the hard limit of a resource. A limit that may not be raised stays.

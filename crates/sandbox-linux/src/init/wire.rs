@@ -18,6 +18,13 @@ pub const CHANNEL_FD: i32 = 6;
 /// Descriptor of the channel in the program, if it gets one.
 pub const PROGRAM_CHANNEL_FD: i32 = 3;
 
+/// Descriptors of a zygote: where it hears what to branch into, and as in the init; then those of its library.
+pub const ZYGOTE_CONTROL_FD: i32 = 3;
+/// Descriptor of the file that holds the seccomp program, in a zygote.
+pub const ZYGOTE_FILTER_FD: i32 = 4;
+/// Descriptor of the library by which a zygote branches.
+pub const ZYGOTE_LIBRARY_FD: i32 = 5;
+
 /// Largest start message. The kernel's own limit is larger; this one keeps the stem's buffer small.
 pub const START_MESSAGE_MAX: usize = 160 * 1024;
 /// Most arguments and variables of one program together.
@@ -135,6 +142,9 @@ steps! {
     Pipe: "make the output pipe",
     Send: "send the start message",
     MemoryFile: "show the memory limit",
+    EnterNamespaces: "enter the namespaces of the cell",
+    Thread: "find the thread's own record",
+    Branch: "fork a zygote",
 }
 
 /// One report.
@@ -246,5 +256,72 @@ impl StartHeader {
             channel: long(24),
         };
         Some((header, strings))
+    }
+}
+
+/// Bytes of a request to a zygote.
+pub const BRANCH_LEN: usize = 48;
+/// Descriptors that come with a request before the doors of the groups: the init of the cell, its user namespace, the
+/// output, the channel.
+pub const BRANCH_FDS: usize = 4;
+
+/// What a zygote is told to fork a process for. The answer is a report: [`Kind::Ready`] with a descriptor of the process,
+/// or [`Kind::Failed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Branch {
+    /// User and group on the host.
+    pub host: u32,
+    /// User inside.
+    pub uid: u32,
+    /// Group inside.
+    pub gid: u32,
+    /// Whether the last descriptor is a folder of the v2 tree, in which the process is to be born.
+    pub born: u32,
+    /// `RLIMIT_NOFILE`.
+    pub descriptors: u64,
+    /// `RLIMIT_NPROC`.
+    pub processes: u64,
+    /// `RLIMIT_FSIZE`, bytes.
+    pub file_size: u64,
+}
+
+impl Branch {
+    /// The bytes sent.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; BRANCH_LEN] {
+        let mut bytes = [0; BRANCH_LEN];
+        for (at, word) in [self.host, self.uid, self.gid, self.born].into_iter().enumerate() {
+            bytes[at * 4..at * 4 + 4].copy_from_slice(&word.to_ne_bytes());
+        }
+        let long = [self.descriptors, self.processes, self.file_size];
+        for (at, word) in long.into_iter().enumerate() {
+            bytes[16 + at * 8..24 + at * 8].copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// From the bytes received.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.first_chunk::<BRANCH_LEN>()?;
+        let word = |at: usize| {
+            let mut word = [0; 4];
+            word.copy_from_slice(&bytes[at * 4..at * 4 + 4]);
+            u32::from_ne_bytes(word)
+        };
+        let long = |at: usize| {
+            let mut long = [0; 8];
+            long.copy_from_slice(&bytes[16 + at * 8..24 + at * 8]);
+            u64::from_ne_bytes(long)
+        };
+        Some(Self {
+            host: word(0),
+            uid: word(1),
+            gid: word(2),
+            born: word(3),
+            descriptors: long(0),
+            processes: long(1),
+            file_size: long(2),
+        })
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, Gid, Uid};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 use sonagi_model::{InstanceLimits, Mebibytes};
@@ -20,7 +20,7 @@ use crate::channel;
 use crate::protocol::{At, Failure, StartOrder};
 use crate::sys::mount::{Reach, set_attributes};
 use crate::sys::process::{self, Cloned};
-use crate::wire::{START_MESSAGE_MAX, STRINGS_MAX, StartHeader, Step};
+use crate::wire::{Branch, Kind, REPORT_LEN, Report, START_MESSAGE_MAX, STRINGS_MAX, StartHeader, Step};
 
 /// Connections that wait to be accepted at a listener of the platform inside a cell.
 const BACKLOG: i32 = 128;
@@ -39,8 +39,43 @@ pub(super) struct Cell {
     stem: Option<OwnedFd>,
     /// A runtime was booted in it ahead of demand, and what it runs comes over its channel.
     booted: bool,
+    /// Where the process comes from that is no child of the init.
+    vacancy: Option<Vacancy>,
     /// The init has ended and been reaped, and with it every process of the cell.
     ended: bool,
+}
+
+/// The process of a cell that a zygote forks.
+#[derive(Debug)]
+struct Vacancy {
+    /// The init's end of the control socket, where we say how the process ended.
+    control: OwnedFd,
+    life: Life,
+}
+
+#[derive(Debug)]
+enum Life {
+    /// Until the init has made the user namespace.
+    Awaited {
+        zygote: u64,
+        output: OwnedFd,
+        channel: OwnedFd,
+    },
+    /// Until the zygote has answered.
+    Asked,
+    /// It lives, or has ended and was not reaped yet.
+    Forked(OwnedFd),
+    Reaped,
+}
+
+/// What a zygote is to be asked for a cell.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) zygote: u64,
+    pub(super) request: Branch,
+    user_namespace: OwnedFd,
+    output: OwnedFd,
+    channel: OwnedFd,
 }
 
 /// What the server gets of a new cell.
@@ -63,8 +98,15 @@ pub(super) struct Filled {
 }
 
 impl Cell {
-    /// Makes a cell: returns as soon as its first process exists, which then builds the rest by itself.
-    pub(super) fn prepare(shop: &Workshop, id: u64, uid: u32, kind: &CellKind) -> Result<(Self, Ends), Failure> {
+    /// Makes a cell: returns as soon as its first process exists, which then builds the rest by itself. With a `zygote`,
+    /// its process comes from that one.
+    pub(super) fn prepare(
+        shop: &Workshop,
+        id: u64,
+        uid: u32,
+        kind: &CellKind,
+        zygote: Option<u64>,
+    ) -> Result<(Self, Ends), Failure> {
         let (control, inner_control) = channel::pair().at(Step::Sockets)?;
         let (stem, inner_stem) = channel::pair().at(Step::Sockets)?;
         let (channel, inner_channel) = stream_pair().at(Step::Sockets)?;
@@ -86,6 +128,7 @@ impl Cell {
                     control,
                     stem,
                     channel,
+                    vacant: zygote.is_some(),
                 })
             }
             Ok(Cloned::Parent(init)) => init,
@@ -102,17 +145,20 @@ impl Cell {
             uid,
             stem: Some(kept_stem),
             booted: false,
+            vacancy: None,
             ended: false,
         };
-        let output = match &kind.stem {
-            Some(runtime) => match cell.boot(runtime) {
-                Ok(output) => Some(output),
-                Err(failure) => {
-                    cell.give_up(id);
-                    return Err(failure);
-                }
-            },
-            None => None,
+        let booting = match (zygote, &kind.stem) {
+            (Some(zygote), _) => cell.await_process(zygote, inner_control, inner_channel).map(Some),
+            (None, Some(runtime)) => cell.boot(runtime).map(Some),
+            (None, None) => Ok(None),
+        };
+        let output = match booting {
+            Ok(output) => output,
+            Err(failure) => {
+                cell.give_up(id);
+                return Err(failure);
+            }
         };
         Ok((
             cell,
@@ -139,19 +185,142 @@ impl Cell {
         self.send_to_stem(&message)
     }
 
+    /// Keeps what a process from a zygote will get; our end of the output.
+    fn await_process(&mut self, zygote: u64, control: OwnedFd, channel: OwnedFd) -> Result<OwnedFd, Failure> {
+        let (output, inner_output) = self.new_output()?;
+        self.booted = true;
+        self.vacancy = Some(Vacancy {
+            control,
+            life: Life::Awaited {
+                zygote,
+                output: inner_output,
+                channel,
+            },
+        });
+        Ok(output)
+    }
+
+    /// Where the init of a vacant cell says that the user namespace is there.
+    pub(super) fn namespace_door(&self) -> Option<BorrowedFd<'_>> {
+        self.vacancy.as_ref().and(self.stem.as_ref()).map(AsFd::as_fd)
+    }
+
+    /// Takes the user namespace that the init has made; what to ask of the zygote then.
+    pub(super) fn take_namespace(&mut self) -> Result<Asking, Failure> {
+        let gone = || Failure::new(Step::UserNamespace, Errno::PROTO, "");
+        let door = self.stem.take().ok_or_else(gone)?;
+        let vacancy = self.vacancy.as_mut().ok_or_else(gone)?;
+        let Life::Awaited {
+            zygote,
+            output,
+            channel,
+        } = std::mem::replace(&mut vacancy.life, Life::Asked)
+        else {
+            return Err(gone());
+        };
+        let mut buffer = [0; REPORT_LEN];
+        let received = channel::receive(door.as_fd(), &mut buffer, RecvFlags::DONTWAIT).at(Step::UserNamespace)?;
+        let user_namespace = received.descriptors.into_iter().next().ok_or_else(gone)?;
+        let born = u32::from(self.group.handle().unified_folder().is_some());
+        Ok(Asking {
+            zygote,
+            request: Branch {
+                host: self.uid,
+                uid: child::INNER,
+                gid: child::INNER,
+                born,
+                descriptors: u64::from(LARGEST.descriptors),
+                processes: u64::from(LARGEST.processes),
+                file_size: LARGEST.memory.bytes().max(LARGEST.scratch.bytes()),
+            },
+            user_namespace,
+            output,
+            channel,
+        })
+    }
+
+    /// The descriptors of a request, in order.
+    pub(super) fn descriptors_of<'a>(&'a self, asking: &'a Asking) -> Vec<BorrowedFd<'a>> {
+        let mut descriptors = vec![
+            self.init.as_fd(),
+            asking.user_namespace.as_fd(),
+            asking.output.as_fd(),
+            asking.channel.as_fd(),
+        ];
+        let doors = self.group.join_fds();
+        let folder = self.group.handle().unified_folder();
+        // Where there is a v2 tree its door is the last, and the process is born there.
+        let born_in = usize::from(folder.is_some());
+        descriptors.extend(doors[..doors.len().saturating_sub(born_in)].iter().map(AsFd::as_fd));
+        descriptors.extend(folder);
+        descriptors
+    }
+
+    /// The zygote has forked its process.
+    pub(super) fn inhabit(&mut self, process: OwnedFd) {
+        if let Some(vacancy) = &mut self.vacancy {
+            vacancy.life = Life::Forked(process);
+        }
+    }
+
+    /// The process that a zygote has forked.
+    pub(super) fn forked(&self) -> Option<BorrowedFd<'_>> {
+        match &self.vacancy.as_ref()?.life {
+            Life::Forked(process) => Some(process.as_fd()),
+            Life::Awaited { .. } | Life::Asked | Life::Reaped => None,
+        }
+    }
+
+    /// Reaps the process that a zygote has forked, if it has ended: says how on the control socket, as an init does of its
+    /// stem, and ends the cell.
+    pub(super) fn reap_forked(&mut self) {
+        let Some(process) = self.forked() else { return };
+        let waited = rustix::process::waitid(WaitId::PidFd(process), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        let status = match waited {
+            Ok(None) => return,
+            Ok(Some(status)) => Some(status),
+            Err(_) => None,
+        };
+        let report = |kind, value| Report {
+            kind,
+            step: Step::Execute,
+            value,
+        };
+        let report = match status
+            .as_ref()
+            .map(|status| (status.exit_status(), status.terminating_signal()))
+        {
+            Some((Some(code), _)) => report(Kind::Exited, code),
+            Some((None, Some(signal))) => report(Kind::Killed, signal),
+            Some((None, None)) | None => report(Kind::Killed, libc::SIGKILL),
+        };
+        if let Some(vacancy) = &mut self.vacancy {
+            vacancy.life = Life::Reaped;
+            // Nobody there to hear it: then nobody waits for it either.
+            let _ = channel::send(vacancy.control.as_fd(), &report.to_bytes(), &[], SendFlags::DONTWAIT);
+        }
+        self.kill();
+    }
+
     /// Sends the start message; our end of the output.
     fn send_to_stem(&mut self, message: &[u8]) -> Result<OwnedFd, Failure> {
         let stem = self
             .stem
             .take()
             .ok_or_else(|| Failure::new(Step::Send, Errno::ALREADY, ""))?;
+        let (output, inner_output) = self.new_output()?;
+        channel::send(stem.as_fd(), message, &[inner_output.as_fd()], SendFlags::DONTWAIT).at(Step::Send)?;
+        Ok(output)
+    }
+
+    /// The pipe behind standard output: our end and that of the program.
+    fn new_output(&self) -> Result<(OwnedFd, OwnedFd), Failure> {
         let (output, inner_output) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Step::Pipe)?;
         rustix::io::ioctl_fionbio(&output, true).at(Step::Pipe)?;
         // So that the function may open `/dev/stdout`.
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.uid));
         rustix::fs::fchown(&inner_output, Some(uid), Some(gid)).at(Step::Pipe)?;
-        channel::send(stem.as_fd(), message, &[inner_output.as_fd()], SendFlags::DONTWAIT).at(Step::Send)?;
-        Ok(output)
+        Ok((output, inner_output))
     }
 
     /// Ends a cell that nobody has heard of.
@@ -236,6 +405,10 @@ impl Cell {
                 WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
             );
             self.ended = matches!(waited, Ok(Some(_)) | Err(Errno::CHILD));
+        }
+        if self.ended {
+            // Whoever listens sees the end of the socket.
+            self.vacancy = None;
         }
     }
 

@@ -24,6 +24,8 @@ use crate::wire::{CHANNEL_FD, CONTROL_FD, FILTER_FD, Report, STEM_FD, Step};
 
 /// User and group of a function as it sees them itself.
 const INNER_ID: &CStr = c"1000";
+/// The same, as a number.
+pub(super) const INNER: u32 = 1000;
 /// Lowest number for a descriptor that is to be moved to its place: all places are below.
 const ABOVE_PLACES: i32 = 10;
 /// How willingly the kernel takes a process when the host has no memory left: the platform goes last.
@@ -39,9 +41,16 @@ pub(super) struct Child<'a> {
     pub(super) control: OwnedFd,
     pub(super) stem: OwnedFd,
     pub(super) channel: OwnedFd,
+    /// Whether what runs in it comes from elsewhere.
+    pub(super) vacant: bool,
 }
 
-/// The descriptors that the init gets, at numbers above all places, so that placing one never closes another.
+/// A copy of a descriptor above all places, so that placing one never closes another.
+pub(super) fn aside(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(fd, ABOVE_PLACES).at(Step::Descriptors)
+}
+
+/// The descriptors that the init gets, aside.
 #[derive(Debug)]
 struct Aside {
     init: OwnedFd,
@@ -53,7 +62,6 @@ struct Aside {
 
 impl Aside {
     fn of(child: &Child<'_>) -> Result<Self, Failure> {
-        let aside = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, ABOVE_PLACES).at(Step::Descriptors);
         Ok(Self {
             init: aside(&child.shop.init)?,
             filter: aside(&child.shop.filter)?,
@@ -91,17 +99,24 @@ fn report(control: &OwnedFd, failure: &Failure) {
 }
 
 fn become_init(child: &Child<'_>, aside: &Aside) -> Result<Infallible, Failure> {
-    die_with_spawner(child.shop)?;
-    process::reset_signals();
-    make_expendable();
+    begin(child.shop)?;
     root::build(child.shop, child.mounts)?;
     rustix::system::sethostname(texts::HOSTNAME.as_bytes()).at(Step::Hostname)?;
     bring_loopback_up()?;
     enter_group(child.group)?;
     let uid = CString::new(child.uid.to_string()).map_err(|_| Failure::new(Step::Arguments, Errno::INVAL, ""))?;
     place_descriptors(aside)?;
-    let errno = process::execute(aside.init.as_fd(), &[c"init", &uid, INNER_ID, INNER_ID]);
+    let vacant = if child.vacant { c"1" } else { c"0" };
+    let errno = process::execute(aside.init.as_fd(), &[c"init", &uid, INNER_ID, INNER_ID, vacant]);
     Err(Failure::new(Step::ExecInit, errno, ""))
+}
+
+/// What every child of the spawner does first.
+pub(super) fn begin(shop: &Workshop) -> Result<(), Failure> {
+    die_with_spawner(shop)?;
+    process::reset_signals();
+    make_expendable();
+    Ok(())
 }
 
 /// The kernel kills this process when the spawner ends; it may have ended before that was said.
@@ -133,7 +148,7 @@ fn bring_loopback_up() -> Result<(), Failure> {
 }
 
 /// Joins every group that this process was not born in. The group namespace comes after: its root is where we are then.
-fn enter_group(group: &Group) -> Result<(), Failure> {
+pub(super) fn enter_group(group: &Group) -> Result<(), Failure> {
     let doors = group.join_fds();
     // Where there is a v2 tree its door is the last, and clone has put us there.
     let born_in = usize::from(group.handle().unified_folder().is_some());

@@ -10,6 +10,7 @@ mod root;
 mod texts;
 mod tree;
 mod workshop;
+mod zygote;
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -18,8 +19,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -28,20 +29,29 @@ use sonagi_ports::CellKind;
 
 use self::cell::Cell;
 use self::workshop::Workshop;
+use self::zygote::{Heard, Zygotes};
 use crate::cgroup::Hierarchy;
 use crate::channel::{self, MESSAGE_MAX};
-use crate::protocol::{self, Answer, At, Failure, Order, Reply, Request, SPAWNER_ARGUMENT};
+use crate::protocol::{self, Answer, At, Failure, Order, Reply, Request, SPAWNER_ARGUMENT, When};
 use crate::sys::process;
 use crate::wire::Step;
 
 /// The number of the server's socket among events; cells have theirs from 1.
 const SERVER: u64 = 0;
+/// Added to the number of a cell for the process in it that is no child of its init.
+const FORKED: u64 = 1 << 61;
+/// Added to the number of a cell for the user namespace that its init makes.
+const NAMESPACE: u64 = 1 << 62;
+/// Added to the number of a zygote.
+const ZYGOTE: u64 = 1 << 63;
 /// A request that nobody made: requests are numbered from 1.
 const NOBODY: u64 = 0;
 /// Between two looks at a cell that has ended and whose groups are not empty yet.
 const RETRY: Duration = Duration::from_millis(1);
 /// Looks of [`RETRY`] at the end, when all cells must go.
 const LAST_LOOKS: usize = 10_000;
+/// Longest wait at the end for a zygote to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 /// Looks of 10 ms for an earlier spawner on the same folder to end.
 const LOCK_LOOKS: usize = 1_000;
 
@@ -131,6 +141,7 @@ fn configure(folder: &Path, node: &str) -> Result<(Spawner, Answer, OwnedFd), Fa
         events,
         cells: HashMap::new(),
         leaving: HashMap::new(),
+        zygotes: Zygotes::default(),
     };
     Ok((spawner, Answer::Configured { swept, groups }, lock))
 }
@@ -171,6 +182,7 @@ struct Spawner {
     cells: HashMap<u64, Cell>,
     /// Cells that were killed and are not gone yet, with the request that wants to know when they are.
     leaving: HashMap<u64, u64>,
+    zygotes: Zygotes,
 }
 
 impl Spawner {
@@ -199,6 +211,9 @@ impl Spawner {
             for event in ready {
                 match event.data.u64() {
                     SERVER => called = true,
+                    id if id & ZYGOTE != 0 => self.hear(id & !ZYGOTE),
+                    id if id & NAMESPACE != 0 => self.ask_zygote(id & !NAMESPACE),
+                    id if id & FORKED != 0 => self.reap_forked(id & !FORKED),
                     id => self.reap(id),
                 }
             }
@@ -217,10 +232,14 @@ impl Spawner {
         let failed = |failure| (Answer::Failed(failure), Vec::new());
         let (answer, descriptors) = match request.order {
             Order::Configure { .. } => failed(Failure::new(Step::Receive, Errno::PROTO, "configured already")),
-            Order::Prepare { cell, uid, kind } => match self.prepare(cell, uid, &kind) {
-                Ok(descriptors) => (Answer::Prepared, descriptors),
+            Order::Prepare { cell, uid, kind, when } => match self.prepare(cell, uid, &kind, when) {
+                Ok((answer, descriptors)) => (answer, descriptors),
                 Err(failure) => failed(failure),
             },
+            Order::Retire { kind } => {
+                self.zygotes.retire(&kind);
+                (Answer::Retired, Vec::new())
+            }
             Order::Start(order) => match self.cells.get_mut(&order.cell) {
                 Some(cell) => match cell.start(&mut self.shop, &order) {
                     Ok(filled) => {
@@ -255,12 +274,27 @@ impl Spawner {
         }
     }
 
-    fn prepare(&mut self, id: u64, uid: u32, kind: &CellKind) -> Result<Vec<OwnedFd>, Failure> {
-        if id == SERVER || self.cells.contains_key(&id) {
+    /// Makes a cell. Whatever is booted ahead of demand comes from a zygote, if one is ready, or else is executed; on
+    /// demand only a zygote is faster than executing the program itself.
+    fn prepare(&mut self, id: u64, uid: u32, kind: &CellKind, when: When) -> Result<(Answer, Vec<OwnedFd>), Failure> {
+        if id == SERVER || id >= FORKED || self.cells.contains_key(&id) {
             return Err(Failure::new(Step::Groups, Errno::EXIST, "cell number in use"));
         }
-        let (cell, ends) = Cell::prepare(&self.shop, id, uid, kind)?;
-        let watched = epoll::add(&self.events, &cell.init, EventData::new_u64(id), EventFlags::IN).at(Step::Sockets);
+        let events = &self.events;
+        let zygote = self.zygotes.find(&self.shop, kind, |control, number| {
+            epoll::add(events, control, EventData::new_u64(ZYGOTE | number), EventFlags::IN)
+        });
+        let bare = CellKind {
+            mounts: kind.mounts.clone(),
+            stem: None,
+        };
+        let kind = match (when, zygote) {
+            (When::OnDemand, None) => &bare,
+            (When::OnDemand, Some(_)) | (When::Ahead, _) => kind,
+        };
+        let (cell, ends) = Cell::prepare(&self.shop, id, uid, kind, zygote)?;
+        let watched = self.watch(id, &cell);
+        let booted = ends.output.is_some();
         let mut descriptors = vec![ends.control, ends.stem, ends.channel];
         descriptors.extend(ends.output);
         let copied = cell.group_fds().into_iter().try_for_each(|fd| {
@@ -273,7 +307,71 @@ impl Spawner {
             self.leaving.insert(id, NOBODY);
         }
         self.cells.insert(id, cell);
-        done.map(|()| descriptors)
+        done.map(|()| (Answer::Prepared { booted }, descriptors))
+    }
+
+    fn watch(&self, id: u64, cell: &Cell) -> Result<(), Failure> {
+        let add =
+            |fd, number| epoll::add(&self.events, fd, EventData::new_u64(number), EventFlags::IN).at(Step::Sockets);
+        add(cell.init.as_fd(), id)?;
+        cell.namespace_door().map_or(Ok(()), |door| add(door, NAMESPACE | id))
+    }
+
+    /// The user namespace of a vacant cell is there, or its init has ended.
+    fn ask_zygote(&mut self, id: u64) {
+        let Some(cell) = self.cells.get_mut(&id) else { return };
+        if let Some(door) = cell.namespace_door() {
+            // The server has the same socket open: closing ours would not take it off.
+            let _ = epoll::delete(&self.events, door);
+        }
+        let asked = cell.take_namespace().and_then(|asking| {
+            let descriptors = cell.descriptors_of(&asking);
+            self.zygotes.ask(asking.zygote, id, asking.request, &descriptors)
+        });
+        if let Err(failure) = asked {
+            complain(&format!("cell {id} gets no process: {failure}"));
+            cell.kill();
+        }
+    }
+
+    fn hear(&mut self, number: u64) {
+        while let Some(heard) = self.zygotes.hear(number) {
+            match heard {
+                Heard::Forked(id, process) => self.inhabit(id, process),
+                Heard::Failed(id, failure) => {
+                    complain(&format!("cell {id} gets no process: {failure}"));
+                    self.kill(id);
+                }
+                Heard::Ended(waiting) => waiting.into_iter().for_each(|id| self.kill(id)),
+            }
+        }
+    }
+
+    fn kill(&self, id: u64) {
+        if let Some(cell) = self.cells.get(&id) {
+            cell.kill();
+        }
+    }
+
+    /// A process was forked into a cell, which cannot be gone: the kernel lets no init end before such a process was
+    /// reaped by us.
+    fn inhabit(&mut self, id: u64, process: OwnedFd) {
+        let Some(cell) = self.cells.get_mut(&id) else {
+            complain(&format!("a process was forked for cell {id}, which is gone"));
+            return;
+        };
+        cell.inhabit(process);
+        let Some(process) = cell.forked() else { return };
+        if let Err(errno) = epoll::add(&self.events, process, EventData::new_u64(FORKED | id), EventFlags::IN) {
+            complain(&format!("cannot watch the process of cell {id}: {errno}"));
+            cell.kill();
+        }
+    }
+
+    fn reap_forked(&mut self, id: u64) {
+        if let Some(cell) = self.cells.get_mut(&id) {
+            cell.reap_forked();
+        }
     }
 
     fn reap(&mut self, id: u64) {
@@ -308,7 +406,22 @@ impl Spawner {
     /// Ends every cell and removes everything.
     fn end(mut self) -> Result<(), Failure> {
         self.cells.values().for_each(Cell::kill);
+        // A process under way into a cell must be known to be reaped.
+        while let Some((number, control)) = self.zygotes.owing() {
+            if !matches!(
+                rustix::event::poll(
+                    &mut [PollFd::new(&control, PollFlags::IN)],
+                    Some(&timespec(ANSWER_LIMIT))
+                ),
+                Ok(1)
+            ) {
+                break;
+            }
+            self.hear(number);
+        }
+        self.zygotes.end();
         for _ in 0..LAST_LOOKS {
+            self.cells.values_mut().for_each(Cell::reap_forked);
             self.cells.values_mut().for_each(Cell::reap);
             self.cells.retain(|_, cell| !cell.remove());
             if self.cells.is_empty() {

@@ -21,6 +21,8 @@ use crate::wire::Step;
 
 /// The init of every cell, built by `build.rs`.
 static INIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
+/// The library of every zygote, built by `build.rs`.
+static ZYGOTE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/zygote"));
 /// Memory sizes for which a text is kept. Beyond it all are made anew; cells keep those that they show.
 const MEMORY_TEXTS_MAX: usize = 256;
 
@@ -29,6 +31,8 @@ const MEMORY_TEXTS_MAX: usize = 256;
 pub(super) struct Workshop {
     /// The init, executable, sealed.
     pub(super) init: OwnedFd,
+    /// The library of zygotes, executable, sealed.
+    pub(super) zygote: OwnedFd,
     /// The seccomp program, sealed.
     pub(super) filter: OwnedFd,
     /// This process, to ask whether it is still there.
@@ -56,6 +60,7 @@ impl Workshop {
         }
         let shop = Self {
             init: sealed("init", INIT, MemfdFlags::EXEC).at(Step::ExecInit)?,
+            zygote: sealed("zygote", ZYGOTE, MemfdFlags::EXEC).at(Step::Branch)?,
             filter: sealed("filter", crate::seccomp::bytes(), MemfdFlags::NOEXEC_SEAL).at(Step::Filter)?,
             myself: rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).at(Step::ParentGone)?,
             hierarchy,

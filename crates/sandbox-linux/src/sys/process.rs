@@ -1,6 +1,6 @@
 //! Making, preparing and replacing processes. For single-threaded processes only: the spawner and its children.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -140,6 +140,34 @@ pub(crate) fn execute(program: BorrowedFd<'_>, arguments: &[&CStr]) -> Errno {
         )
     };
     super::last_errno()
+}
+
+/// Executes the program that the first argument names. Returns only the error number.
+pub(crate) fn execute_path(arguments: &[CString], variables: &[CString]) -> Errno {
+    let Some(program) = arguments.first() else {
+        return Errno::INVAL;
+    };
+    let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
+        let texts = texts.iter().map(|text| text.as_ptr());
+        texts.chain([std::ptr::null()]).collect()
+    };
+    let (arguments, variables) = (pointers(arguments), pointers(variables));
+    // SAFETY: the path is a C string; both lists end with a null pointer and hold pointers to C strings that live for the
+    // whole call. On success nothing of this process is left.
+    unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), variables.as_ptr()) };
+    super::last_errno()
+}
+
+/// Marks every descriptor from `first` to be closed by exec. Linux 5.11.
+///
+/// # Errors
+/// As the kernel says.
+pub(crate) fn close_from(first: i32) -> Result<(), Errno> {
+    let (first, last) = (libc::c_long::from(first), libc::c_long::from(u32::MAX));
+    let flags = libc::c_long::from(libc::CLOSE_RANGE_CLOEXEC);
+    // SAFETY: a flag of descriptors is set; none is closed, so none changes what it refers to.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    if done < 0 { Err(super::last_errno()) } else { Ok(()) }
 }
 
 /// Ends the process at once: no destructors, no flushing.

@@ -23,7 +23,14 @@ pub const SERVER_ARGUMENT: &str = "--serve-until-killed";
 
 /// Every control group of a node, in every tree.
 pub fn groups_of(node: &Node) -> Vec<PathBuf> {
-    cells_in(node.folder.path(), Path::new("/sys/fs/cgroup"))
+    groups_named(node, "cell-")
+}
+
+/// Groups of a running node whose names begin so.
+pub fn groups_named(node: &Node, begin: &str) -> Vec<PathBuf> {
+    let all = cells_in(node.folder.path(), Path::new("/sys/fs/cgroup")).into_iter();
+    let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(begin);
+    all.filter(named).collect()
 }
 
 /// Names of its cells.

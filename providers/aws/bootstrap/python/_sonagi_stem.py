@@ -73,6 +73,24 @@ def _rehearse(runtime):
     sys.modules.pop("_sonagi_rehearsal", None)
 
 
+def _branch(library):
+    """Goes on as a zygote: returns in each process that is forked from this one, in its cell, with its channel."""
+    import ctypes
+    import gc
+
+    hooks = [
+        ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p)
+        for name in ("PyOS_BeforeFork", "PyOS_AfterFork_Parent", "PyOS_AfterFork_Child")
+    ]
+    # Called with the interpreter's lock held: there is one thread, and it returns from here in another process.
+    branch = ctypes.PyDLL(library).sonagi_branch
+    # What is here stays as it is, so that its memory stays shared.
+    gc.collect()
+    gc.freeze()
+    if branch(*hooks) != 0:
+        os._exit(1)
+
+
 def _receive(channel):
     """The launch; ends the process if there will be none."""
     data = b""
@@ -128,6 +146,9 @@ def main():
     lambdas = frozenset(sys.modules) | runtime._LOADED_ON_LAMBDA
     _preload(_COMMON)
     _rehearse(runtime)
+    zygote = os.environ.get("SONAGI_ZYGOTE")
+    if zygote:
+        _branch(zygote)
     booted = {name for name in sys.modules if "." not in name} - lambdas
     channel = _socket.socket(fileno=CHANNEL)
     channel.sendall(b"R")

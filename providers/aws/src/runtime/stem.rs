@@ -30,6 +30,7 @@ pub(super) fn of(interpreter: &Interpreter, memory: Mebibytes, mut environment: 
     Stem {
         program: launch::managed_program(interpreter, memory, None),
         environment,
+        forks: interpreter.language == Language::Python,
     }
 }
 
@@ -71,6 +72,7 @@ mod tests {
         Stem {
             program: Vec::new(),
             environment: vec![("LANG".to_owned(), "en_US.UTF-8".to_owned())],
+            forks: false,
         }
     }
 

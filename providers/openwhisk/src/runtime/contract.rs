@@ -152,6 +152,7 @@ impl WhiskContract {
                 Stem {
                     program,
                     environment: environment(found),
+                    forks: false,
                 }
             }),
         }
