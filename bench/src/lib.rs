@@ -3,10 +3,9 @@
 //! `cargo xtask bench [SUITE]` builds the release and runs `sonagi-bench`. Every loop is bounded in count or time, every
 //! server is on a loopback address with a port that the kernel chose, and every process started here is ended here.
 
-pub mod load;
-pub mod machine;
+pub mod outside;
 pub mod process;
 pub mod proxy;
-pub mod report;
-pub mod stats;
 pub mod suites;
+
+pub use sonagi_measure::{load, machine, pin, report, stats};

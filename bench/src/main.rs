@@ -1,11 +1,15 @@
 //! Runs suites: `sonagi-bench [SUITE] [--record] [--scale N]`. `SONAGI_BIN` names the binary to measure.
 
-use std::path::PathBuf;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use futures_util::FutureExt as _;
 use sonagi_bench::proxy;
+use sonagi_bench::report::Report;
 use sonagi_bench::suites::{ALL, Context};
+use tokio::time::Instant;
 
 /// Measures the platform beside its references.
 #[derive(Debug, Parser)]
@@ -13,7 +17,7 @@ use sonagi_bench::suites::{ALL, Context};
 struct Arguments {
     #[command(subcommand)]
     part: Option<Part>,
-    /// warm, cold, deploy or idle; all of them without.
+    /// A suite (see bench/README.md); `all`, or none: all of them.
     suite: Option<String>,
     /// Write the results to `bench/results/`.
     #[arg(long)]
@@ -49,19 +53,47 @@ async fn main() -> Result<()> {
         checkout: checkout.clone(),
         scale: arguments.scale,
     };
-    let suites = arguments
-        .suite
-        .as_deref()
-        .map_or_else(|| ALL.to_vec(), |suite| vec![suite]);
-    let mut missed = 0;
+    let suites = match arguments.suite.as_deref() {
+        None | Some("all") => ALL.to_vec(),
+        Some(suite) => vec![suite],
+    };
+    let folder = checkout.join("bench/results");
+    let record = arguments.record.then_some(folder.as_path());
+    run(&context, &suites, record).await
+}
+
+/// Runs suites one after the other. One that fails is reported and does not keep the others from running.
+async fn run(context: &Context, suites: &[&str], record: Option<&Path>) -> Result<()> {
+    let (mut missed, mut failed) = (0, Vec::new());
     for suite in suites {
-        let report = context.run(suite).await?;
-        report.print();
-        missed += report.figures.iter().filter(|figure| figure.met == Some(false)).count();
-        if arguments.record {
-            report.record(&checkout.join("bench/results"))?;
+        let begun = Instant::now();
+        match attempt(context, suite).await {
+            Ok(report) => {
+                println!("\n{}({:.0} s)", report.text(), begun.elapsed().as_secs_f64());
+                missed += report.missed();
+                if let Some(folder) = record {
+                    report.record(folder)?;
+                }
+            }
+            Err(error) => {
+                eprintln!("error: suite {suite}: {error:#}");
+                failed.push(*suite);
+            }
         }
     }
     println!("\n{missed} targets missed");
+    if !failed.is_empty() {
+        bail!("suites that failed: {}", failed.join(", "));
+    }
     Ok(())
+}
+
+/// Runs a suite. What drives the platform panics where it does not do what it must: that ends the suite, not the run.
+async fn attempt(context: &Context, suite: &str) -> Result<Report> {
+    let run = AssertUnwindSafe(context.run(suite)).catch_unwind();
+    run.await.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        bail!("{}", text.unwrap_or("it panicked"))
+    })
 }

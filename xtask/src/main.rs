@@ -44,7 +44,7 @@ enum Chore {
     Demo,
     /// Measure beside the references (release build).
     Bench {
-        /// warm, cold, deploy or idle; all of them without.
+        /// A suite (see bench/README.md); `all`, or none: all of them.
         suite: Option<String>,
         /// Write the results to `bench/results/`.
         #[arg(long)]

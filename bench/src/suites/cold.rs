@@ -1,6 +1,6 @@
 //! Cold calls end to end, from sending the request to the whole answer, beside the bare start of the same interpreter.
-//! Each sample calls a function that was deployed just before and has never run: no process of its revision can exist,
-//! and the harness checks from outside that deploying it started none.
+//! Each sample calls a function that was deployed just before, has code of its own and has never run; the harness sees from
+//! outside that no process has that code when the request is sent (`outside.rs`).
 
 use std::path::{Path, PathBuf};
 

@@ -53,18 +53,36 @@ impl Context {
     /// There is no such suite, or something in it failed.
     pub async fn run(&self, suite: &str) -> Result<Report> {
         let machine = Machine::look(&self.checkout)?;
-        let figures: Vec<Figure> = match suite {
-            "warm" => warm::run(self).await,
-            "cold" => cold::run(self).await,
-            "deploy" => deploy::run(self).await,
-            "idle" => idle::run(self).await,
+        let findings: Findings = match suite {
+            "warm" => warm::run(self).await?.into(),
+            "cold" => cold::run(self).await?.into(),
+            "deploy" => deploy::run(self).await?.into(),
+            "idle" => idle::run(self).await?.into(),
             other => bail!("no suite {other:?}: there are {}", ALL.join(", ")),
-        }?;
+        };
         Ok(Report {
             suite: suite.to_owned(),
             machine,
-            figures,
+            scale: self.scale,
+            notes: findings.notes,
+            figures: findings.figures,
         })
+    }
+}
+
+/// What a suite found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Its figures.
+    pub figures: Vec<Figure>,
+    /// What one must know to read them: what is pinned, what was left out and why.
+    pub notes: Vec<String>,
+}
+
+impl From<Vec<Figure>> for Findings {
+    fn from(figures: Vec<Figure>) -> Self {
+        let notes = Vec::new();
+        Self { figures, notes }
     }
 }
 

@@ -67,11 +67,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("sonagi", &["sonagi-model", "sonagi-api", "sonagi-server"]),
+    ("sonagi-measure", &[]),
     ("sonagi-testkit", &[]),
     ("sonagi-e2e", &["sonagi-testkit"]),
     ("sonagi-conformance", &["sonagi-testkit"]),
     ("sonagi-chaos", &["sonagi-testkit", "sonagi-crash"]),
-    ("sonagi-bench", &["sonagi-testkit"]),
+    ("sonagi-bench", &["sonagi-measure", "sonagi-testkit"]),
     ("xtask", &[]),
 ];
 

@@ -1,13 +1,14 @@
-//! Results: a table for people, JSON for the record.
+//! Results: a table for people, JSON and a plot for the record.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::machine::Machine;
 use crate::stats::{Samples, Summary};
+use crate::{Error, plot};
 
 /// Which way is better, and where the line is.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -19,8 +20,35 @@ pub enum Target {
     RatioAtMost(f64),
     /// Our median must be at most this.
     AtMost(f64),
+    /// Our median must be at least this.
+    AtLeast(f64),
+    /// Our largest sample must be at most this.
+    MaxAtMost(f64),
+    /// Our median and our 99th percentile must be at most these.
+    Within {
+        /// The median.
+        median: f64,
+        /// The 99th percentile.
+        p99: f64,
+    },
     /// Nothing is asked: the figure explains another.
     None,
+}
+
+impl Target {
+    /// In words; empty where nothing is asked.
+    #[must_use]
+    pub fn text(self) -> String {
+        match self {
+            Self::RatioAtLeast(least) => format!("ratio >= {least:.3}"),
+            Self::RatioAtMost(most) => format!("ratio <= {most:.3}"),
+            Self::AtMost(most) => format!("<= {most}"),
+            Self::AtLeast(least) => format!(">= {least}"),
+            Self::MaxAtMost(most) => format!("max <= {most}"),
+            Self::Within { median, p99 } => format!("<= {median}, p99 {p99}"),
+            Self::None => String::new(),
+        }
+    }
 }
 
 /// One figure.
@@ -78,6 +106,11 @@ impl Figure {
             Target::RatioAtLeast(least) => Some(self.ratio.is_some_and(|ratio| ratio >= least)),
             Target::RatioAtMost(most) => Some(self.ratio.is_some_and(|ratio| ratio <= most)),
             Target::AtMost(most) => Some(median.is_some_and(|median| median <= most)),
+            Target::AtLeast(least) => Some(median.is_some_and(|median| median >= least)),
+            Target::MaxAtMost(most) => Some(self.ours.is_some_and(|ours| ours.max <= most)),
+            Target::Within { median, p99 } => {
+                Some(self.ours.is_some_and(|ours| ours.median <= median && ours.p99 <= p99))
+            }
             Target::None => None,
         };
     }
@@ -94,12 +127,7 @@ impl Figure {
             None => " ".repeat(36),
         };
         let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
-        let asked = match self.target {
-            Target::RatioAtLeast(least) => format!("ratio >= {least}"),
-            Target::RatioAtMost(most) => format!("ratio <= {most}"),
-            Target::AtMost(most) => format!("<= {most}"),
-            Target::None => String::new(),
-        };
+        let asked = self.target.text();
         let met = self.met.map_or("", |met| if met { "met" } else { "MISSED" });
         let reference = self.reference.as_ref().map(|(_, summary)| summary);
         let (ours, theirs) = (show(self.ours.as_ref()), show(reference));
@@ -117,44 +145,73 @@ pub struct Report {
     pub suite: String,
     /// Where and when.
     pub machine: Machine,
+    /// By what every number of repetitions and every time was multiplied.
+    pub scale: f64,
+    /// What was left out and why, what is pinned, and whatever else one must know to read the figures.
+    pub notes: Vec<String>,
     /// What was found.
     pub figures: Vec<Figure>,
 }
 
 impl Report {
-    /// Prints it.
-    pub fn print(&self) {
+    /// The table for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let columns = "   median       p90       p99 spread";
+        let mut text = format!("{}: {}\n", self.suite, self.circumstances());
+        let _ = writeln!(text, "{:<44} {:>5} {columns} | {columns} |  ratio", "", "unit");
+        for figure in &self.figures {
+            let _ = writeln!(text, "{}", figure.line());
+            if let Some((name, _)) = &figure.reference {
+                let _ = writeln!(text, "{:<50} beside {name}", "");
+            }
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "note: {note}");
+        }
+        text
+    }
+
+    /// Commit, machine and its state, in one line.
+    #[must_use]
+    pub fn circumstances(&self) -> String {
         let machine = &self.machine;
-        println!(
-            "\n{}: commit {}, {}, {} cores, {} MiB, Linux {}, load {:.2}, favordynmods {}",
-            self.suite,
-            machine.commit,
+        let commit = if machine.commit.is_empty() {
+            "unknown"
+        } else {
+            &machine.commit
+        };
+        format!(
+            "commit {commit}, {}, {} cores, {} MiB, Linux {}, load {:.2}, favordynmods {}, scale {}",
             machine.processor,
             machine.cores,
             machine.memory_mib,
             machine.kernel,
             machine.load,
             if machine.favordynmods { "on" } else { "off" },
-        );
-        let columns = "   median       p90       p99 spread";
-        println!("{:<44} {:>5} {columns} | {columns} |  ratio", "", "unit");
-        for figure in &self.figures {
-            println!("{}", figure.line());
-            if let Some((name, _)) = &figure.reference {
-                println!("{:<50} beside {name}", "");
-            }
-        }
+            self.scale,
+        )
     }
 
-    /// Writes it to `FOLDER/SUITE.json`; what was there before is in the history of the repository.
+    /// Writes `FOLDER/SUITE.json` and its plot, `FOLDER/SUITE.svg`; what was there before is in the history of the
+    /// repository.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn record(&self, folder: &Path) -> Result<()> {
-        let file = folder.join(format!("{}.json", self.suite));
-        let text = serde_json::to_string_pretty(self)? + "\n";
-        fs::create_dir_all(folder)?;
-        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
+    /// A file cannot be written.
+    pub fn record(&self, folder: &Path) -> Result<(), Error> {
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        for (ending, text) in [("json", json), ("svg", plot::svg(self))] {
+            let path = folder.join(format!("{}.{ending}", self.suite));
+            let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, text));
+            written.map_err(|source| Error::File { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// How many targets are missed.
+    #[must_use]
+    pub fn missed(&self) -> usize {
+        self.figures.iter().filter(|figure| figure.met == Some(false)).count()
     }
 }
 
@@ -181,6 +238,11 @@ mod tests {
             Figure::alone("x", "ms", &Samples::default(), Target::AtMost(3.0)).met,
             Some(false)
         );
+        let alone = |target| Figure::alone("x", "ms", &samples(4.0), target).met;
+        assert_eq!(alone(Target::AtLeast(4.0)), Some(true));
+        assert_eq!(alone(Target::MaxAtMost(3.9)), Some(false));
+        assert_eq!(alone(Target::Within { median: 4.0, p99: 4.0 }), Some(true));
+        assert_eq!(alone(Target::Within { median: 4.0, p99: 3.0 }), Some(false));
         assert_eq!(ratio(Target::None), None);
         assert!(
             Figure::alone("x", "ms", &samples(4.0), Target::AtMost(3.0))

@@ -1,13 +1,13 @@
 //! Samples, and what is said about them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A set of samples of one thing, in one unit.
 #[derive(Debug, Clone, Default)]
 pub struct Samples(Vec<f64>);
 
 /// What is reported of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// How many.
     pub count: usize,
@@ -36,6 +36,24 @@ impl Samples {
         self.0.extend(samples);
     }
 
+    /// The samples, in the order in which they came.
+    #[must_use]
+    pub fn values(&self) -> &[f64] {
+        &self.0
+    }
+
+    /// The median; `None` of no samples.
+    #[must_use]
+    pub fn median(&self) -> Option<f64> {
+        self.summary().map(|summary| summary.median)
+    }
+
+    /// The same samples, each less a constant, none below zero: what remains when what surrounds it is taken off.
+    #[must_use]
+    pub fn less(&self, constant: f64) -> Self {
+        self.0.iter().map(|sample| (sample - constant).max(0.0)).collect()
+    }
+
     /// The summary; `None` of no samples.
     #[must_use]
     pub fn summary(&self) -> Option<Summary> {
@@ -58,6 +76,15 @@ impl Samples {
             max,
             spread,
         })
+    }
+}
+
+impl IntoIterator for Samples {
+    type Item = f64;
+    type IntoIter = std::vec::IntoIter<f64>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 
@@ -88,5 +115,7 @@ mod tests {
         let one = Samples(vec![7.0]).summary().unwrap();
         assert_eq!((one.median, one.p99, one.spread), (7.0, 7.0, 0.0));
         assert_eq!(Samples::default().summary(), None);
+        let less = Samples(vec![7.0, 2.0]).less(3.0);
+        assert_eq!((less.values(), less.median()), (&[4.0, 0.0][..], Some(0.0)));
     }
 }

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use crate::Error;
 use crate::stats::Samples;
 
 /// The machine and the state it was in.
@@ -26,19 +26,19 @@ pub struct Machine {
     pub favordynmods: bool,
     /// Load over the last minute when the suite began: absolute figures hold below 0.6.
     pub load: f64,
-    /// Commit of the checkout; with `+` when files differ from it.
+    /// Commit of the checkout; with `+` when files differ from it; empty where there is no checkout.
     pub commit: String,
     /// When, UTC.
     pub when: String,
 }
 
 impl Machine {
-    /// Looks.
+    /// Looks; `checkout` is the folder whose commit is meant.
     ///
     /// # Errors
     /// The kernel's tables cannot be read.
-    pub fn look(checkout: &Path) -> Result<Self> {
-        let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
+    pub fn look(checkout: &Path) -> Result<Self, Error> {
+        let read = |path: &str| fs::read_to_string(path).map_err(|source| file(Path::new(path), source));
         let processors = read("/proc/cpuinfo")?;
         let processor = field(&processors, "model name", ':').unwrap_or_else(|| "unknown".to_owned());
         let memory = field(&read("/proc/meminfo")?, "MemTotal", ':').unwrap_or_default();
@@ -63,6 +63,13 @@ impl Machine {
     }
 }
 
+fn file(path: &Path, source: std::io::Error) -> Error {
+    Error::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
 fn field(table: &str, name: &str, separator: char) -> Option<String> {
     let line = table.lines().find(|line| line.starts_with(name))?;
     Some(line.split_once(separator)?.1.trim().to_owned())
@@ -77,13 +84,14 @@ fn output(command: &mut Command) -> Option<String> {
 ///
 /// # Errors
 /// The folder cannot be written.
-pub fn fsync(folder: &Path, rounds: usize) -> Result<Samples> {
-    let mut file = tempfile::tempfile_in(folder).context("cannot make a file")?;
+pub fn fsync(folder: &Path, rounds: usize) -> Result<Samples, Error> {
+    let failed = |source| file(folder, source);
+    let mut block = tempfile::tempfile_in(folder).map_err(failed)?;
     let mut samples = Samples::default();
     for _ in 0..rounds {
-        file.write_all(&[7; 4096])?;
+        block.write_all(&[7; 4096]).map_err(failed)?;
         let begun = Instant::now();
-        file.sync_all()?;
+        block.sync_all().map_err(failed)?;
         samples.push(begun.elapsed().as_secs_f64() * 1e3);
     }
     Ok(samples)
