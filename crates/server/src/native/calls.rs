@@ -29,7 +29,7 @@ async fn call(
     token: Option<String>,
     body: Body,
 ) -> Result<(Place, NativeCall), Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let payload = body::read(body, "event", shared.limits.event).await?;
     let call = NativeCall {
         namespace: place.namespace.clone(),

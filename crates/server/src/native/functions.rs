@@ -73,9 +73,14 @@ pub(super) async fn list(
             namespaces.dedup();
             views.extend(namespaces.iter().flat_map(|namespace| adapter.list(namespace)));
         }
-    } else {
+    } else if let Some(namespace) = shared.only(&query.scope())? {
         let place = shared.place(&query.scope())?;
-        views = place.adapter.list(&place.namespace);
+        views = place.adapter.list(&namespace);
+    } else {
+        for adapter in &shared.adapters {
+            let first = adapter.accounts().into_iter().next();
+            views.extend(first.into_iter().flat_map(|account| adapter.list(&account.namespace)));
+        }
     }
     let functions = views
         .into_iter()
@@ -89,7 +94,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
     Params(query): Params<ShowQuery>,
 ) -> Result<Json<api::Function>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let view = place.adapter.describe(&place.namespace, &name)?;
     let values = if query.values { Values::Shown } else { Values::Hidden };
     Ok(Json(convert::function(view, values)))
@@ -101,7 +106,7 @@ pub(super) async fn configure(
     Params(query): Params<ScopeQuery>,
     body: Body,
 ) -> Result<Json<api::Function>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let settings: api::Settings = body::document(body, shared.limits.document).await?;
     let view = place
         .adapter
@@ -115,7 +120,7 @@ pub(super) async fn remove(
     Path(name): Path<String>,
     Params(query): Params<ScopeQuery>,
 ) -> Result<StatusCode, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     place.adapter.remove(&place.namespace, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -125,7 +130,7 @@ pub(super) async fn versions(
     Path(name): Path<String>,
     Params(query): Params<ScopeQuery>,
 ) -> Result<Json<api::Versions>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let view = place.adapter.describe(&place.namespace, &name)?;
     Ok(Json(api::Versions {
         versions: view.versions.into_iter().map(convert::version).collect(),
@@ -137,7 +142,7 @@ pub(super) async fn publish(
     Path(name): Path<String>,
     Params(query): Params<ScopeQuery>,
 ) -> Result<(StatusCode, Json<api::Version>), Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let version = place.adapter.publish(&place.namespace, &name).await?;
     Ok((StatusCode::CREATED, Json(convert::version(version))))
 }
@@ -147,7 +152,7 @@ pub(super) async fn aliases(
     Path(name): Path<String>,
     Params(query): Params<ScopeQuery>,
 ) -> Result<Json<api::Aliases>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let view = place.adapter.describe(&place.namespace, &name)?;
     Ok(Json(api::Aliases {
         aliases: view.aliases.into_iter().map(convert::alias).collect(),
@@ -160,7 +165,7 @@ pub(super) async fn put_alias(
     Params(query): Params<ScopeQuery>,
     body: Body,
 ) -> Result<Json<api::Alias>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let target: api::AliasTarget = body::document(body, shared.limits.document).await?;
     let split = target.split.map(|split| (split.version, split.share));
     if let Some((_, share)) = &split
@@ -182,7 +187,7 @@ pub(super) async fn remove_alias(
     Path((name, alias)): Path<(String, String)>,
     Params(query): Params<ScopeQuery>,
 ) -> Result<StatusCode, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     place.adapter.remove_alias(&place.namespace, &name, &alias).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -193,7 +198,7 @@ pub(super) async fn roll_back(
     Params(query): Params<ScopeQuery>,
     body: Body,
 ) -> Result<Json<api::Version>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let rollback: api::Rollback = body::document(body, shared.limits.document).await?;
     let version = place
         .adapter

@@ -32,7 +32,7 @@ pub(super) async fn logs(
     Path(name): Path<String>,
     Params(query): Params<LogQuery>,
 ) -> Result<Response, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let place = shared.place_of(&query.scope(), &name)?;
     let function = shared.function_id(&place, &name)?;
     let now = shared.clock.now();
     let since = query

@@ -19,25 +19,22 @@ pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Params(query): Params<RunsQuery>,
 ) -> Result<Json<api::Runs>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let namespace = shared.only(&query.scope())?;
     let now = shared.clock.now();
     let since = query
         .since
         .as_deref()
         .map(|text| moment::parse("since", text, now))
         .transpose()?;
-    let function = query
-        .function
-        .as_deref()
-        .map(|name| shared.function_id(&place, name))
-        .transpose()?;
+    let of = |name: &str| shared.function_id(&shared.place_of(&query.scope(), name)?, name);
+    let function = query.function.as_deref().map(of).transpose()?;
     let limit = query.limit.unwrap_or(0);
     if limit > RUNS_MAX {
         return Err(Refusal::invalid(format!("limit {limit} is more than {RUNS_MAX}")));
     }
     let filter = RunFilter {
         function,
-        namespace: Some(place.namespace),
+        namespace,
         since,
         failed: query.failed,
         limit,
@@ -69,7 +66,7 @@ pub(super) async fn usage(
     State(shared): State<Arc<Shared>>,
     Params(query): Params<UsageQuery>,
 ) -> Result<Json<api::Usage>, Refusal> {
-    let place = shared.place(&query.scope())?;
+    let namespace = shared.only(&query.scope())?;
     let now = shared.clock.now();
     let from = query
         .since
@@ -85,7 +82,7 @@ pub(super) async fn usage(
     }
     let filter = UsageFilter {
         tenant: None,
-        namespace: Some(place.namespace),
+        namespace,
         from,
         to: Some(to),
     };

@@ -53,6 +53,39 @@ impl NativeState {
         })
     }
 
+    /// The place of a function: where nothing says which provider is meant, the first one whose default account has a
+    /// function of this name, and the default place if none has.
+    pub(super) fn place_of(&self, scope: &ScopeParams, name: &str) -> Result<Place, Refusal> {
+        let default = self.place(scope)?;
+        let Some(parsed) = FunctionName::parse(name)
+            .ok()
+            .filter(|_| *scope == ScopeParams::default())
+        else {
+            return Ok(default);
+        };
+        if self.catalog.find(&default.namespace, &parsed).is_some() {
+            return Ok(default);
+        }
+        let others = self.adapters.iter().filter_map(|adapter| {
+            Some(Place {
+                adapter: Arc::clone(adapter),
+                namespace: adapter.accounts().into_iter().next()?.namespace,
+            })
+        });
+        let found = others
+            .into_iter()
+            .find(|place| self.catalog.find(&place.namespace, &parsed).is_some());
+        Ok(found.unwrap_or(default))
+    }
+
+    /// The one namespace that a scope means; `None` where nothing is said: all of them.
+    pub(super) fn only(&self, scope: &ScopeParams) -> Result<Option<Namespace>, Refusal> {
+        if *scope == ScopeParams::default() {
+            return Ok(None);
+        }
+        self.place(scope).map(|place| Some(place.namespace))
+    }
+
     /// An account by id, of any provider or of this one; the first account if no id is given.
     fn account(&self, provider: Option<&str>, id: Option<&str>) -> Result<AccountView, Refusal> {
         let first = self.adapter(provider)?;

@@ -11,34 +11,79 @@ pub struct Dialect {
     pub own_runtime: &'static str,
     /// The name such a program must have.
     pub own_program: &'static str,
+    /// Other words for the provider.
+    pub nicknames: &'static [&'static str],
+    /// Names under which a Python module offers its entry point, best first.
+    pub python_names: &'static [&'static str],
+    /// Names under which a JavaScript module offers its entry point, best first.
+    pub node_names: &'static [&'static str],
+    /// Whether a JavaScript function is an entry point without being exported.
+    pub bare_functions: bool,
+    /// How runtimes are named.
+    naming: Naming,
+    /// A file that says that a folder is of this dialect, with a word in it.
+    pub mark: Option<(&'static str, &'static str)>,
+}
+
+/// How a dialect names runtimes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    /// `python3.11`, `nodejs20.x`.
+    Joined,
+    /// `python:3.11`, `nodejs:20`.
+    Colon,
 }
 
 /// All dialects, the one that wins an even choice first.
-pub const DIALECTS: &[Dialect] = &[Dialect {
-    provider: "aws",
-    title: "an AWS Lambda function",
-    own_runtime: "provided.al2023",
-    own_program: "bootstrap",
-}];
+pub const DIALECTS: &[Dialect] = &[
+    Dialect {
+        provider: "aws",
+        title: "an AWS Lambda function",
+        own_runtime: "provided.al2023",
+        own_program: "bootstrap",
+        nicknames: &[],
+        python_names: &["lambda_handler", "handler"],
+        node_names: &["handler", "lambdaHandler"],
+        bare_functions: false,
+        naming: Naming::Joined,
+        mark: None,
+    },
+    Dialect {
+        provider: "openwhisk",
+        title: "an OpenWhisk action",
+        own_runtime: "actionloop:1",
+        own_program: "exec",
+        nicknames: &["ow", "whisk"],
+        python_names: &["main"],
+        node_names: &["main"],
+        bare_functions: true,
+        naming: Naming::Colon,
+        mark: Some(("manifest.yaml", "packages:")),
+    },
+];
 
 impl Dialect {
     /// The name of a runtime for this version of a language.
     pub fn runtime(&self, language: Language, version: &str) -> String {
         let mut parts = version.split('.');
         let (major, minor) = (parts.next().unwrap_or("0"), parts.next().unwrap_or("0"));
-        match language {
-            Language::Python => format!("python{major}.{minor}"),
-            Language::Node => format!("nodejs{major}.x"),
+        match (self.naming, language) {
+            (Naming::Joined, Language::Python) => format!("python{major}.{minor}"),
+            (Naming::Joined, Language::Node) => format!("nodejs{major}.x"),
+            (Naming::Colon, Language::Python) => format!("python:{major}.{minor}"),
+            (Naming::Colon, Language::Node) => format!("nodejs:{major}"),
         }
     }
 
     /// The language of a runtime of this name, and its version as far as the name has it.
     pub fn language(&self, runtime: &str) -> Option<(Language, String)> {
-        if let Some(version) = runtime.strip_prefix("python") {
-            return Some((Language::Python, version.to_owned()));
+        // `default` names no version: the newest will do.
+        let version = |rest: &str| rest.trim_start_matches(':').trim_start_matches("default").to_owned();
+        if let Some(rest) = runtime.strip_prefix("python") {
+            return Some((Language::Python, version(rest)));
         }
-        let version = runtime.strip_prefix("nodejs")?.trim_end_matches(".x");
-        Some((Language::Node, version.to_owned()))
+        let rest = runtime.strip_prefix("nodejs")?.trim_end_matches(".x");
+        Some((Language::Node, version(rest)))
     }
 }
 

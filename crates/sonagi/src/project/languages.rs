@@ -111,11 +111,11 @@ fn candidates<'a>(files: &'a dyn Files, first: &[String], matches: impl Fn(&str)
     ordered
 }
 
-pub(super) fn python(files: &dyn Files, wish: &Wish) -> Option<Found> {
+pub(super) fn python(files: &dyn Files, dialect: Dialect, wish: &Wish) -> Option<Found> {
     let first: Vec<String> = PYTHON_FILES.iter().map(|name| (*name).to_owned()).collect();
     let found = candidates(files, &first, |path| path.ends_with(".py"))
         .into_iter()
-        .find_map(|path| script::python_entry(&files.text(path)?).map(|entry| (path, entry)));
+        .find_map(|path| script::python_entry(&files.text(path)?, dialect.python_names).map(|entry| (path, entry)));
     let (handler, because) = match (found, &wish.handler) {
         (_, Some(handler)) => {
             let module = handler.rsplit_once('.')?.0.replace('.', "/");
@@ -152,7 +152,7 @@ pub(super) fn pip(files: &dyn Files) -> Dependencies {
     if needed { Dependencies::Pip } else { Dependencies::None }
 }
 
-pub(super) fn node(files: &dyn Files, wish: &Wish, alone: Option<&str>) -> Option<Found> {
+pub(super) fn node(files: &dyn Files, dialect: Dialect, wish: &Wish, alone: Option<&str>) -> Option<Found> {
     let package = files
         .text("package.json")
         .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
@@ -176,7 +176,8 @@ pub(super) fn node(files: &dyn Files, wish: &Wish, alone: Option<&str>) -> Optio
     }
     let found = paths.into_iter().find_map(|path| {
         let source = files.text(path)?;
-        script::node_entry(&source).map(|(entry, module)| (path.to_owned(), entry, module))
+        script::node_entry(&source, dialect.node_names, dialect.bare_functions)
+            .map(|(entry, module)| (path.to_owned(), entry, module))
     });
     let mut code = Code::Whole;
     let (handler, because) = match (found, &wish.handler) {

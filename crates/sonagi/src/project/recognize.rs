@@ -102,10 +102,10 @@ fn unrecognized(message: impl Into<String>, hint: impl Into<String>) -> Unrecogn
 
 /// Recognizes files. `alone` names the file that was given by itself, if it was one.
 pub fn recognize(files: &dyn Files, wish: &Wish, alone: Option<&str>) -> Result<Project, Unrecognized> {
-    let dialect = dialect(files, wish.provider.as_deref())?;
-    let found = match (&wish.runtime, &wish.handler) {
-        (Some(runtime), Some(handler)) => asked_for(files, dialect, runtime, handler),
-        _ => find(files, dialect, wish, alone)?,
+    let dialect = dialect(files, wish)?;
+    let (dialect, found) = match (&wish.runtime, &wish.handler) {
+        (Some(runtime), Some(handler)) => (dialect, asked_for(files, dialect, runtime, handler)),
+        _ => find_in(files, dialect, wish, alone)?,
     };
     Ok(Project {
         dialect,
@@ -124,8 +124,26 @@ const FOREIGN: &[(&str, &str)] = &[
     ("riff.toml", "a riff function"),
 ];
 
-fn dialect(files: &dyn Files, provider: Option<&str>) -> Result<Dialect, Unrecognized> {
-    if let Some(provider) = provider {
+/// Looks in the dialect that was chosen; where nothing chose it, in the others after it.
+fn find_in(
+    files: &dyn Files,
+    dialect: Dialect,
+    wish: &Wish,
+    alone: Option<&str>,
+) -> Result<(Dialect, Found), Unrecognized> {
+    let missed = match find(files, dialect, wish, alone) {
+        Ok(found) => return Ok((dialect, found)),
+        Err(missed) => missed,
+    };
+    let others = DIALECTS.iter().filter(|other| other.provider != dialect.provider);
+    let found = others
+        .filter(|_| wish.provider.is_none())
+        .find_map(|other| Some((*other, find(files, *other, wish, alone).ok()?)));
+    found.ok_or(missed)
+}
+
+fn dialect(files: &dyn Files, wish: &Wish) -> Result<Dialect, Unrecognized> {
+    if let Some(provider) = wish.provider.as_deref() {
         let known = || {
             DIALECTS
                 .iter()
@@ -136,7 +154,7 @@ fn dialect(files: &dyn Files, provider: Option<&str>) -> Result<Dialect, Unrecog
         return DIALECTS
             .iter()
             .copied()
-            .find(|dialect| dialect.provider == provider)
+            .find(|dialect| dialect.provider == provider || dialect.nicknames.contains(&provider))
             .ok_or_else(|| {
                 unrecognized(
                     format!("functions of {provider:?} are not read by this version"),
@@ -153,7 +171,12 @@ fn dialect(files: &dyn Files, provider: Option<&str>) -> Result<Dialect, Unrecog
             ),
         ));
     }
-    Ok(DIALECTS[0])
+    let marked = |dialect: &&Dialect| {
+        let has = |(mark, word): (&str, &str)| files.text(mark).is_some_and(|text| text.contains(word));
+        let named = wish.runtime.as_deref().is_some_and(|runtime| runtime.contains(':'));
+        dialect.mark.is_some_and(|mark| has(mark) || named)
+    };
+    Ok(DIALECTS.iter().find(marked).copied().unwrap_or(DIALECTS[0]))
 }
 
 /// Runtime and entry point are given: only what has to be installed is still open.
@@ -191,12 +214,12 @@ fn find(files: &dyn Files, dialect: Dialect, wish: &Wish, alone: Option<&str>) -
         }
     }
     if allowed(Some(Language::Python))
-        && let Some(found) = python(files, wish)
+        && let Some(found) = python(files, dialect, wish)
     {
         return Ok(found);
     }
     if allowed(Some(Language::Node))
-        && let Some(found) = node(files, wish, alone)
+        && let Some(found) = node(files, dialect, wish, alone)
     {
         return Ok(found);
     }
@@ -228,8 +251,8 @@ fn nothing_found(near_misses: Vec<String>, alone: Option<&str>) -> Unrecognized 
     }
     unrecognized(
         message,
-        "a function is a Python file with `def handler(event, context)`, a JavaScript file that exports `handler`, a Cargo \
-         project on `lambda_runtime`, or an executable `bootstrap`; `--runtime` and `--handler` say what cannot be seen, \
-         `sonagi new` writes an example",
+        "a function is a Python file with `def handler(event, context)` or `def main(args)`, a JavaScript file that exports \
+         `handler` or has a function `main`, a Cargo project on `lambda_runtime`, or an executable `bootstrap`; `--runtime` \
+         and `--handler` say what cannot be seen, `sonagi new` writes an example",
     )
 }

@@ -1,19 +1,21 @@
 //! Finds entry points in the text of scripts: line by line, at the top level, without running anything.
 
-/// Names under which a Python module offers its entry point, best first.
-const PYTHON_NAMES: &[&str] = &["lambda_handler", "handler"];
-/// Names under which a JavaScript module offers its entry point, best first.
-const NODE_NAMES: &[&str] = &["handler", "lambdaHandler"];
-
-/// The name of a Python module's entry point: a function or a value (a framework's adapter) with a known name.
-pub fn python_entry(source: &str) -> Option<&'static str> {
-    PYTHON_NAMES.iter().copied().find(|name| {
+/// The name of a Python module's entry point: a function or a value (a framework's adapter) with one of these names, best
+/// first.
+pub fn python_entry(source: &str, names: &[&'static str]) -> Option<&'static str> {
+    names.iter().copied().find(|name| {
         source.lines().any(|line| {
             let rest = line
                 .strip_prefix("def ")
                 .map(str::trim_start)
                 .and_then(|rest| rest.strip_prefix(name));
-            let defines = rest.is_some_and(|rest| rest.trim_start().starts_with('('));
+            // One that takes nothing is called by nobody but itself.
+            let takes = |rest: &str| {
+                rest.trim_start()
+                    .strip_prefix('(')
+                    .map(|rest| !rest.trim_start().starts_with(')'))
+            };
+            let defines = rest.and_then(takes).unwrap_or(false);
             let assigned = line.strip_prefix(name).map(str::trim_start);
             let assigns = assigned.is_some_and(|rest| rest.starts_with('=') && !rest.starts_with("=="));
             let imports = line.starts_with("from ")
@@ -43,10 +45,11 @@ pub enum Module {
     CommonJs,
 }
 
-/// The name of a JavaScript module's entry point, and how it is exported.
-pub fn node_entry(source: &str) -> Option<(&'static str, Module)> {
+/// The name of a JavaScript module's entry point among these, best first, and how it is exported. With `bare`, a function
+/// at the top level needs no export.
+pub fn node_entry(source: &str, names: &[&'static str], bare: bool) -> Option<(&'static str, Module)> {
     let code = without_comments(source);
-    NODE_NAMES.iter().copied().find_map(|name| {
+    names.iter().copied().find_map(|name| {
         let es = code.lines().any(|line| es_exports(line.trim_start(), name)) || in_braces(&code, "export", name);
         if es {
             return Some((name, Module::Es));
@@ -55,8 +58,17 @@ pub fn node_entry(source: &str) -> Option<(&'static str, Module)> {
             || code
                 .split_once("module.exports")
                 .is_some_and(|(_, rest)| object_has(rest, name));
-        common.then_some((name, Module::CommonJs))
+        let declared = bare && code.lines().any(|line| declares(line, name));
+        (common || declared).then_some((name, Module::CommonJs))
     })
+}
+
+/// Whether a line at the top level declares a function, or a value, of this name.
+fn declares(line: &str, name: &str) -> bool {
+    ["function ", "async function ", "const ", "let ", "var "]
+        .iter()
+        .filter_map(|word| line.strip_prefix(word)?.trim_start().strip_prefix(name))
+        .any(|rest| rest.trim_start().starts_with(['(', '=']))
 }
 
 fn es_exports(line: &str, name: &str) -> bool {
@@ -185,7 +197,8 @@ mod tests {
             ("from handler import thing", None),
             ("", None),
         ] {
-            assert_eq!(python_entry(source), expected, "{source}");
+            let names = ["lambda_handler", "handler"];
+            assert_eq!(python_entry(source, &names), expected, "{source}");
         }
     }
 
@@ -220,7 +233,18 @@ mod tests {
             ("const handler = 1", None),
             ("/* unfinished", None),
         ] {
-            assert_eq!(node_entry(source), expected, "{source}");
+            let names = ["handler", "lambdaHandler"];
+            assert_eq!(node_entry(source, &names, false), expected, "{source}");
+        }
+        for (source, expected) in [
+            ("function main(params) {}", Some(("main", CommonJs))),
+            ("async function main (params) {}", Some(("main", CommonJs))),
+            ("const main = (p) => p", Some(("main", CommonJs))),
+            ("export function main(p) {}", Some(("main", Es))),
+            ("function mainly(p) {}", None),
+            ("  function main(p) {}", None),
+        ] {
+            assert_eq!(node_entry(source, &["main"], true), expected, "{source}");
         }
     }
 }

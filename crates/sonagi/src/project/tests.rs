@@ -199,7 +199,7 @@ fn wishes_win() {
 fn what_is_no_function_is_explained() {
     for (files, part) in [
         (&[("readme.md", "")][..], "no function was found in the folder"),
-        (&[("app.py", "def main(args): pass")], "no function was found"),
+        (&[("app.py", "def go(args): pass")], "no function was found"),
         (&[("index.ts", "")], "TypeScript has to be compiled"),
         (
             &[("Cargo.toml", "[package]\nname = \"x\"\n"), ("src/main.rs", "")],
@@ -214,4 +214,43 @@ fn what_is_no_function_is_explained() {
         assert!(error.message.contains(part), "{}", error.message);
         assert!(error.hint.contains("sonagi new"));
     }
+}
+
+#[test]
+fn actions_are_recognized_where_nothing_else_is() {
+    const ACTION: &str = "function main(params) { return params }";
+    type Case<'a> = (&'a [(&'static str, &'static str)], Option<&'a str>, &'a str);
+    let cases: &[Case<'_>] = &[
+        (&[("hello.js", ACTION)], Some("hello.js"), "openwhisk node hello.main"),
+        (
+            &[("hello.py", "def main(args):\n    return args")],
+            None,
+            "openwhisk python hello.main",
+        ),
+        (
+            &[("hello.py", "def main(args): 1\ndef handler(e, c): 2")],
+            None,
+            "aws python hello.handler",
+        ),
+        (
+            &[
+                ("manifest.yaml", "packages:\n  a:\n"),
+                ("x.js", "exports.handler = 1; exports.main = 2"),
+                ("y.js", ACTION),
+            ],
+            None,
+            "openwhisk node y.main",
+        ),
+    ];
+    for (files, alone, expected) in cases {
+        let project = recognize(&Table(files.to_vec()), &Wish::default(), *alone).unwrap();
+        assert_eq!(format!("{} {}", project.dialect.provider, summary(&project)), *expected);
+    }
+    let asked = Wish {
+        provider: Some("ow".to_owned()),
+        ..Wish::default()
+    };
+    let files = Table(vec![("app.py", "def main(args): 1\ndef handler(e, c): 2")]);
+    assert_eq!(recognize(&files, &asked, None).unwrap().handler, "app.main");
+    assert!(recognize(&Table(vec![("app.py", PY)]), &asked, None).is_err());
 }

@@ -29,8 +29,7 @@ function member(object, main) {
   return main.split('.').reduce((value, key) => (value === null || value === undefined ? undefined : value[key]), object);
 }
 
-function fromSource(code, main) {
-  const file = path.join(ROOT, 'index.js');
+function fromSource(code, main, file = path.join(ROOT, 'index.js')) {
   const module = { exports: {}, id: file, filename: file, loaded: false };
   // The name is looked up in the code's own scope, where declarations without an export are.
   const lookup = NAME.test(main) ? `typeof ${main.split('.')[0]} === 'undefined' ? undefined : ${main}` : 'undefined';
@@ -45,15 +44,18 @@ function fromSource(code, main) {
 }
 
 async function fromFolder(main) {
-  if (!fs.existsSync(path.join(ROOT, 'package.json')) && !fs.existsSync(path.join(ROOT, 'index.js'))) {
+  const named = ['.js', '.cjs', '.mjs'].map((end) => main.replace(/\.[^.]*$/, end)).find((file) => main.includes('.') && fs.existsSync(path.join(ROOT, file)));
+  if (!named && !fs.existsSync(path.join(ROOT, 'package.json')) && !fs.existsSync(path.join(ROOT, 'index.js'))) {
     throw new Refusal('Zipped actions must contain either package.json or index.js at the root.');
   }
   process.chdir(ROOT);
   // `file.function` loads that file instead of the folder.
   let [where, name] = [ROOT, main];
-  const dot = main.lastIndexOf('.');
-  if (dot > 0 && fs.existsSync(path.join(ROOT, `${main.slice(0, dot)}.js`))) {
-    [where, name] = [path.join(ROOT, `${main.slice(0, dot)}.js`), main.slice(dot + 1)];
+  if (named) [where, name] = [path.join(ROOT, named), main.slice(main.lastIndexOf('.') + 1)];
+  if (where !== ROOT) {
+    // A file that exports nothing is a source like any other: its entry is a local name.
+    const code = fs.readFileSync(where, 'utf8');
+    if (!/\bexports?\b/.test(code)) return fromSource(code, name, where);
   }
   const require = createRequire(path.join(ROOT, 'index.js'));
   let loaded;
