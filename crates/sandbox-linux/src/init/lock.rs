@@ -1,7 +1,7 @@
 //! What every process of a tenant has given up before anything of a tenant is near it. One sequence, whether the process
 //! executes a program later (the stem of the init) or goes on as what it is (one forked from a zygote).
 
-use crate::sys;
+use crate::{landlock, sys};
 use crate::wire::{FILTER_MAX, Report, Step};
 
 /// `EINVAL`.
@@ -54,6 +54,7 @@ pub fn lock_down(
     // Credential changes have cleared it.
     sys::die_with_parent().at(Step::ParentDeath)?;
     fixed_limits()?;
+    landlock::restrict().at(Step::Landlock)?;
     sys::load_filter(filter).at(Step::LoadFilter)
 }
 

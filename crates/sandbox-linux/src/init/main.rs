@@ -13,6 +13,7 @@
 #![no_std]
 #![no_main]
 
+mod landlock;
 mod lock;
 mod start;
 mod sys;

@@ -42,6 +42,9 @@ mod number {
     pub const PRLIMIT64: usize = 302;
     pub const SECCOMP: usize = 317;
     pub const CLOSE_RANGE: usize = 436;
+    pub const LANDLOCK_CREATE_RULESET: usize = 444;
+    pub const LANDLOCK_ADD_RULE: usize = 445;
+    pub const LANDLOCK_RESTRICT_SELF: usize = 446;
 }
 
 /// One system call.
@@ -497,6 +500,60 @@ pub fn load_filter(program: &[u8]) -> Result<(), i32> {
     };
     // SAFETY: the kernel reads `len` instructions of eight bytes, which the slice holds. SECCOMP_SET_MODE_FILTER is 1.
     unsafe { call(number::SECCOMP, [1, 0, &raw const program as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// The version of Landlock that this kernel has; `None` without it, or when it is switched off.
+pub fn landlock_version() -> Option<u32> {
+    const CREATE_RULESET_VERSION: usize = 1;
+    let version = plain(number::LANDLOCK_CREATE_RULESET, [0, 0, CREATE_RULESET_VERSION, 0, 0, 0]).ok()?;
+    u32::try_from(version).ok()
+}
+
+/// A new set of rules that refuses these accesses of files and these scopes, close-on-exec.
+pub fn landlock_rules(files: u64, scopes: u64) -> Result<i32, i32> {
+    // Files, network, scopes. The kernel takes the first alone; it refuses fields that it does not know unless they
+    // are zero, and then takes them too.
+    let attributes = [files, 0, scopes];
+    let address = attributes.as_ptr() as usize;
+    // SAFETY: the kernel reads the array, whose length is given.
+    let rules = unsafe {
+        call(
+            number::LANDLOCK_CREATE_RULESET,
+            [address, size_of_val(&attributes), 0, 0, 0, 0],
+        )
+    }?;
+    Ok(rules as i32)
+}
+
+/// Allows accesses of what is at and below a place.
+pub fn landlock_allow(rules: i32, place: i32, access: u64) -> Result<(), i32> {
+    const RULE_PATH_BENEATH: usize = 1;
+    /// Source: `struct landlock_path_beneath_attr`, which is packed.
+    #[repr(C, packed)]
+    struct PathBeneath {
+        access: u64,
+        place: i32,
+    }
+    let rule = PathBeneath { access, place };
+    // SAFETY: the kernel reads the rule.
+    unsafe {
+        call(
+            number::LANDLOCK_ADD_RULE,
+            [rules as usize, RULE_PATH_BENEATH, &raw const rule as usize, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// The rules hold from now on.
+pub fn landlock_restrict(rules: i32) -> Result<(), i32> {
+    plain(number::LANDLOCK_RESTRICT_SELF, [rules as usize, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// Opens a file or folder only to name it, by absolute path; `path` ends with a NUL. Close-on-exec.
+pub fn open_place(path: &[u8]) -> Result<i32, i32> {
+    const O_PATH: usize = 0o10_000_000;
+    open(path, O_PATH)
 }
 
 /// Enters a folder; `path` ends with a NUL. Refuses one that is not below the root.

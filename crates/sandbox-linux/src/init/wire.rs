@@ -125,6 +125,7 @@ steps! {
     InnerIds: "take the ids inside",
     Capabilities: "drop capabilities",
     Privileges: "set no_new_privs",
+    Landlock: "restrict the use of files",
     ParentDeath: "set the parent death signal",
     Limit: "set a resource limit",
     LoadFilter: "load the system call filter",

@@ -7,6 +7,7 @@
 
 #![no_std]
 
+mod landlock;
 mod lock;
 mod sys;
 mod wire;

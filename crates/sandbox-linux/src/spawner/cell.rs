@@ -13,8 +13,8 @@ use sonagi_model::{InstanceLimits, Mebibytes};
 use sonagi_ports::{CellKind, Stem};
 
 use super::child::{self, Child};
-use super::tree;
 use super::workshop::Workshop;
+use super::{scratch, tree};
 use crate::cgroup::{self, Group};
 use crate::channel;
 use crate::protocol::{At, Failure, StartOrder};
@@ -35,6 +35,8 @@ pub(super) struct Cell {
     pub(super) init: OwnedFd,
     group: Group,
     uid: u32,
+    /// The scratch space: without room until an instance has it.
+    scratch: OwnedFd,
     /// Until the start message is sent.
     stem: Option<OwnedFd>,
     /// A runtime was booted in it ahead of demand, and what it runs comes over its channel.
@@ -112,6 +114,7 @@ impl Cell {
         let (channel, inner_channel) = stream_pair().at(Step::Sockets)?;
         let kept_stem = rustix::io::fcntl_dupfd_cloexec(&stem, 0).at(Step::Sockets)?;
         channel::make_room(stem.as_fd()).at(Step::Sockets)?;
+        let scratch = scratch::make().at(Step::Scratch)?;
         let group = shop
             .hierarchy
             .create(&format!("cell-{id}"))
@@ -124,6 +127,7 @@ impl Cell {
                     shop,
                     group: &group,
                     mounts: &kind.mounts,
+                    scratch: &scratch,
                     uid,
                     control,
                     stem,
@@ -143,6 +147,7 @@ impl Cell {
             init,
             group,
             uid,
+            scratch,
             stem: Some(kept_stem),
             booted: false,
             vacancy: None,
@@ -365,20 +370,19 @@ impl Cell {
         })
     }
 
-    /// Mounts what belongs to one instance; the scratch mount.
+    /// Mounts what belongs to one instance; the scratch mount, which now has room.
     fn fill(&self, shop: &mut Workshop, order: &StartOrder) -> Result<OwnedFd, Failure> {
         let code = tree::clone_tree(CWD, &order.code.source, tree::shown(order.code.executable)).at(Step::Code)?;
         let kind = tree::kind_of(code.as_fd()).at(Step::Code)?;
         let memory = shop.show_memory(order.limits.memory)?;
-        let scratch = new_scratch(&order.limits).at(Step::Scratch)?;
+        scratch::give_room(self.scratch.as_fd(), &order.limits).at(Step::Scratch)?;
         shop.in_mounts_of(self.init.as_fd(), || {
             let root = tree::find(CWD, "/").at(Step::PlaceCode)?;
             let point = code_point(root.as_fd(), &order.code.target, kind).at(Step::PlaceCode)?;
             tree::place(code.as_fd(), point.as_fd()).at(Step::PlaceCode)?;
-            tree::place_at(memory.as_fd(), "/proc/meminfo".as_ref()).at(Step::MemoryFile)?;
-            tree::place_at(scratch.as_fd(), "/tmp".as_ref()).at(Step::Scratch)
+            tree::place_at(memory.as_fd(), "/proc/meminfo".as_ref()).at(Step::MemoryFile)
         })?;
-        Ok(scratch)
+        rustix::io::fcntl_dupfd_cloexec(&self.scratch, 0).at(Step::Scratch)
     }
 
     /// Kills everything in it. It is gone when [`Cell::reap`] and then [`Cell::remove`] have succeeded.
@@ -452,18 +456,6 @@ fn code_point(root: BorrowedFd<'_>, target: &str, kind: tree::Kind) -> Result<Ow
     let made = tree::find_or_make(root, target, kind);
     set_attributes(root, Reach::One, read_only, nothing)?;
     made
-}
-
-fn new_scratch(limits: &InstanceLimits) -> Result<OwnedFd, Errno> {
-    // Zero would mean no limit.
-    let size = limits.scratch.bytes().max(4096).to_string();
-    let inodes = limits.scratch_inodes.max(2).to_string();
-    let options = [
-        ("size", size.as_str()),
-        ("nr_inodes", inodes.as_str()),
-        ("mode", "1777"),
-    ];
-    tree::new_mount("tmpfs", &options, tree::PLAIN)
 }
 
 fn listen(port: u16) -> Result<OwnedFd, Errno> {

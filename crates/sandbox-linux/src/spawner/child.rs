@@ -37,6 +37,7 @@ pub(super) struct Child<'a> {
     pub(super) shop: &'a Workshop,
     pub(super) group: &'a Group,
     pub(super) mounts: &'a [Mount],
+    pub(super) scratch: &'a OwnedFd,
     pub(super) uid: u32,
     pub(super) control: OwnedFd,
     pub(super) stem: OwnedFd,
@@ -100,7 +101,7 @@ fn report(control: &OwnedFd, failure: &Failure) {
 
 fn become_init(child: &Child<'_>, aside: &Aside) -> Result<Infallible, Failure> {
     begin(child.shop)?;
-    root::build(child.shop, child.mounts)?;
+    root::build(child.shop, child.mounts, child.scratch)?;
     rustix::system::sethostname(texts::HOSTNAME.as_bytes()).at(Step::Hostname)?;
     bring_loopback_up()?;
     enter_group(child.group)?;

@@ -7,6 +7,7 @@
 mod cell;
 mod child;
 mod root;
+mod scratch;
 mod texts;
 mod tree;
 mod workshop;

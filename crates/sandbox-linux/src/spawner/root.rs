@@ -84,7 +84,7 @@ const REPLACED: [&str; 4] = ["cpuinfo", "stat", "uptime", "loadavg"];
 
 /// Builds the root and enters it; the calling process must be the first of its pid namespace. The root stays as
 /// descriptor for what is added later.
-pub(super) fn build(shop: &Workshop, mounts: &[Mount]) -> Result<(), Failure> {
+pub(super) fn build(shop: &Workshop, mounts: &[Mount], scratch: &OwnedFd) -> Result<(), Failure> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).at(Step::Private)?;
     let inodes = (INODES + INODES_PER_MOUNT * mounts.len()).to_string();
     let options = [("size", "64k"), ("nr_inodes", inodes.as_str()), ("mode", "0755")];
@@ -97,6 +97,7 @@ pub(super) fn build(shop: &Workshop, mounts: &[Mount]) -> Result<(), Failure> {
     for (to, link) in LINKS {
         rustix::fs::symlinkat(to, root, link).at_path(Step::Folders, link)?;
     }
+    put(scratch, root, "tmp", Kind::Folder).at(Step::Scratch)?;
     show_devices(root)?;
     show_files(shop, root, mounts)?;
     show_runtime(root, mounts)?;

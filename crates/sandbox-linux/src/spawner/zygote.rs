@@ -19,6 +19,7 @@ use sonagi_ports::{CellKind, Stem, ZYGOTE_VARIABLE};
 
 use super::child;
 use super::root;
+use super::scratch;
 use super::texts;
 use super::workshop::Workshop;
 use crate::cgroup::Group;
@@ -275,7 +276,8 @@ fn become_zygote(
     control: &OwnedFd,
 ) -> Result<Infallible, Failure> {
     child::begin(shop)?;
-    root::build(shop, &kind.mounts)?;
+    let scratch = scratch::make().at(Step::Scratch)?;
+    root::build(shop, &kind.mounts, &scratch)?;
     rustix::system::sethostname(texts::HOSTNAME.as_bytes()).at(Step::Hostname)?;
     child::enter_group(group)?;
     let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at(Step::Descriptors)?;
