@@ -1,11 +1,11 @@
 'use strict';
-// The runtime of Node functions: takes events from the Runtime API, calls the handler, gives answers back.
+// The runtime of Node functions: takes events from the platform, calls the handler, gives answers back.
 //
-// Written for a fast start and a short path per event: HTTP is spoken over a bare socket (client.cjs), and what most
-// functions never need (errors, streaming) is loaded when it is needed. What a function sees follows AWS's runtime
+// Written for a fast start and a short path per event: frames over a socket (channel.cjs), and what most functions never
+// need (errors, streaming) is loaded when it is needed. What a function sees follows AWS's runtime
 // interface clients for Node (aws-lambda-ric 3.2.1 for callbacks, 4.0.2 for everything else; read for facts).
 
-const { RuntimeApi } = require('./client.cjs');
+const { Channel } = require('./channel.cjs');
 const logging = require('./logging.cjs');
 
 const MAJOR = Number(process.versions.node.split('.')[0]);
@@ -15,7 +15,7 @@ const REQUEST_ID = Symbol.for('aws.lambda.runtime.requestId');
 
 // What the context of every event says about the function.
 let environment;
-let api;
+let channel;
 const errors = () => require('./errors.cjs');
 
 let handler;
@@ -44,19 +44,14 @@ function end(title, error, status) {
   const leave = () => process.exit(status);
   const document = errors().document(error);
   if (handler === undefined) {
-    api.initError(document.errorType, JSON.stringify(document), leave);
+    channel.initError(document.errorType, JSON.stringify(document), leave);
   } else if (streaming?.abort(error, leave)) {
     // It leaves when the stream has ended.
   } else if (running !== null) {
-    api.post(running, 'error', JSON.stringify(document), errors().causeHeader(error), leave);
+    channel.lastError(JSON.stringify(document), leave);
   } else {
     leave();
   }
-}
-
-function header(headers, name) {
-  const value = headers[name];
-  return value === undefined || value === '' ? undefined : value;
 }
 
 function json(text, name) {
@@ -68,31 +63,27 @@ function json(text, name) {
   }
 }
 
-function describe(context, headers) {
-  const deadline = Number(headers['lambda-runtime-deadline-ms']);
-  const tenantId = header(headers, 'lambda-runtime-aws-tenant-id');
+function describe(context, event) {
+  const { deadline } = event;
   Object.assign(context, environment);
-  context.clientContext = json(header(headers, 'lambda-runtime-client-context'), 'ClientContext');
-  context.identity = json(header(headers, 'lambda-runtime-cognito-identity'), 'CognitoIdentity');
-  context.invokedFunctionArn = header(headers, 'lambda-runtime-invoked-function-arn');
-  context.awsRequestId = headers['lambda-runtime-aws-request-id'];
-  if (tenantId !== undefined) context.tenantId = tenantId;
+  context.clientContext = json(event.clientContext, 'ClientContext');
+  context.identity = json(event.identity, 'CognitoIdentity');
+  context.invokedFunctionArn = event.arn;
+  context.awsRequestId = event.id;
+  if (event.tenant !== undefined) context.tenantId = event.tenant;
   context.getRemainingTimeInMillis = () => deadline - Date.now();
   return context;
 }
 
-function begin(headers) {
-  const id = headers['lambda-runtime-aws-request-id'];
-  running = id;
-  globalThis[REQUEST_ID] = id;
-  const given = header(headers, 'lambda-runtime-trace-id');
-  if (given !== trace) {
-    trace = given;
-    if (given === undefined) delete process.env._X_AMZN_TRACE_ID;
-    else process.env._X_AMZN_TRACE_ID = given;
+function begin(event) {
+  running = event.id;
+  globalThis[REQUEST_ID] = event.id;
+  if (event.trace !== trace) {
+    trace = event.trace;
+    if (trace === undefined) delete process.env._X_AMZN_TRACE_ID;
+    else process.env._X_AMZN_TRACE_ID = trace;
   }
-  store.enter(id, given, header(headers, 'lambda-runtime-aws-tenant-id'));
-  return id;
+  store.enter(event.id, trace, event.tenant);
 }
 
 function serialize(result) {
@@ -104,23 +95,23 @@ function serialize(result) {
   }
 }
 
-function succeed(id, result) {
+function succeed(result) {
   let body;
   try {
     body = serialize(result);
   } catch (error) {
-    fail(id, error);
+    fail(error);
     return;
   }
   finish();
-  api.answer(id, 'response', body, '', take);
+  channel.answer(body, take);
 }
 
-function fail(id, error) {
+function fail(error) {
   logging.logError('Invoke Error', error);
-  const { document, causeHeader } = errors();
+  const { document } = errors();
   finish();
-  api.answer(id, 'error', JSON.stringify(document(error)), causeHeader(error), take);
+  channel.fail(JSON.stringify(document(error)), take);
 }
 
 function finish() {
@@ -129,8 +120,8 @@ function finish() {
 }
 
 // One event, for a handler that answers as a whole.
-function take(headers, body) {
-  const id = begin(headers);
+function take(event) {
+  begin(event);
   let done = false;
   let waits = true;
   const once = (action) => {
@@ -139,8 +130,8 @@ function take(headers, body) {
     action();
   };
   const settle = (error, result) => {
-    if (error !== undefined && error !== null) fail(id, error);
-    else succeed(id, result);
+    if (error !== undefined && error !== null) fail(error);
+    else succeed(result);
   };
   const context = {
     get callbackWaitsForEmptyEventLoop() {
@@ -155,13 +146,13 @@ function take(headers, body) {
   };
   const callback = (error, result) =>
     once(() => {
-      if ((error === undefined || error === null) && waits) whenIdle = () => succeed(id, result);
+      if ((error === undefined || error === null) && waits) whenIdle = () => succeed(result);
       else settle(error, result);
     });
   // A handler that neither calls back nor returns a promise is done when nothing is left to run.
-  whenIdle = () => once(() => succeed(id, null));
+  whenIdle = () => once(() => succeed(null));
   try {
-    const result = handler(JSON.parse(body), describe(context, headers), callback);
+    const result = handler(JSON.parse(event.body), describe(context, event), callback);
     if (result !== null && result !== undefined && typeof result.then === 'function') {
       // From Node 24 on, a promise that can never settle ends the process, as any script would.
       if (MAJOR >= 24) whenIdle = null;
@@ -173,8 +164,8 @@ function take(headers, body) {
 }
 
 // One event, for a handler that streams.
-function takeStream(headers, body) {
-  const id = begin(headers);
+function takeStream(event) {
+  begin(event);
   let waits = true;
   const context = {
     get callbackWaitsForEmptyEventLoop() {
@@ -186,16 +177,20 @@ function takeStream(headers, body) {
   };
   const goOn = () => {
     finish();
-    if (waits) whenIdle = () => api.next(takeStream);
-    else api.next(takeStream);
+    if (!waits) {
+      channel.next(takeStream);
+      return;
+    }
+    whenIdle = () => channel.next(takeStream);
+    // This may be said because the loop is empty, and that it is empty is said again only after it had something to do.
+    setImmediate(() => {});
   };
   streaming.run({
-    api,
-    id,
+    channel,
     handler,
     goOn,
-    event: () => JSON.parse(body),
-    context: () => describe(context, headers),
+    event: () => JSON.parse(event.body),
+    context: () => describe(context, event),
     logError: (error) => logging.logError('Invoke Error', error),
     whenIdle: (action) => (whenIdle = action),
   });
@@ -278,11 +273,12 @@ function lookAround() {
     logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
     logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
   };
-  api = new RuntimeApi(process.env.AWS_LAMBDA_RUNTIME_API);
 }
 
-async function main() {
+// Runs the function that the environment names, over descriptor 3 or a handle that is given.
+async function main(handle) {
   lookAround();
+  channel = new Channel(handle);
   logging.patchConsole(REQUEST_ID);
   globals();
   const loaded = await require('./loader.cjs').load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER ?? '');
@@ -293,17 +289,16 @@ async function main() {
     throw errors().make('CallbackHandlerDeprecated', text);
   }
   handler = loaded;
-  api.next(streaming === null ? take : takeStream);
+  channel.next(streaming === null ? take : takeStream);
 }
 
-function start() {
-  main().catch((error) => end('Uncaught Exception', error, 129));
+function start(handle) {
+  main(handle).catch((error) => end('Uncaught Exception', error, 129));
 }
 
 // Forgets a function: the one of the rehearsal of a runtime that was booted ahead of demand.
 function forget() {
-  api.waiting = [];
-  api.disconnected();
+  channel = undefined;
   handler = undefined;
   finish();
   trace = undefined;

@@ -1,8 +1,6 @@
 'use strict';
-// Errors of functions: the documents that go to the caller, to X-Ray and to the log. Loaded at the first error.
+// Errors of functions: the documents that go to the caller and to the log. Loaded at the first error.
 // Shapes are those of AWS's runtime interface clients for Node (aws-lambda-ric 3.2.1 and 4.0.2, read for facts).
-
-const MAX_CAUSE_BYTES = 1024 * 1024;
 
 // An error of the runtime's own.
 function make(kind, message, cause) {
@@ -19,7 +17,7 @@ function unhandledRejection(reason) {
   return error;
 }
 
-// DEL cannot be sent in a header, and Lambda replaces it in bodies too.
+// Lambda replaces DEL.
 const clean = (text) => text?.replaceAll('\x7f', '%7F');
 
 function looksLikeError(value) {
@@ -43,29 +41,6 @@ function document(error) {
   }
 }
 
-// The cause for X-Ray as a header line; empty if there is none or it would not fit.
-function causeHeader(error) {
-  try {
-    const stack = (clean(error.stack) ?? '').split('\n').slice(1).map(frame);
-    const cause = JSON.stringify({
-      working_directory: process.cwd(),
-      exceptions: [{ type: clean(error.name), message: clean(error.message), stack }],
-      paths: [...new Set(stack.map((entry) => entry.path))],
-    }).replace(/[\x7f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
-    return cause.length < MAX_CAUSE_BYTES ? `Lambda-Runtime-Function-Xray-Error-Cause: ${cause}\r\n` : '';
-  } catch {
-    return '';
-  }
-}
-
-// "at label (path:line:column)" or "at path:line:column".
-function frame(line) {
-  const text = line.trim().replace(/[()]/g, '').replace(/^\S*\s/, '');
-  const space = text.lastIndexOf(' ');
-  const [path, number] = text.slice(space + 1).split(':');
-  return { path, line: Number.parseInt(number, 10), label: space > 0 ? text.slice(0, space) : 'anonymous' };
-}
-
 // What the log gets: the error with its own properties, as one line of JSON.
 function logText(error) {
   try {
@@ -83,4 +58,4 @@ function enumerable(error) {
 
 const intoError = (value) => (value instanceof Error ? value : new Error(value));
 
-module.exports = { make, unhandledRejection, document, causeHeader, logText, intoError };
+module.exports = { make, unhandledRejection, document, logText, intoError };

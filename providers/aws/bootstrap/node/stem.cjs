@@ -11,70 +11,84 @@ const fs = require('fs');
 const CHANNEL = 3;
 const EVENT = JSON.stringify({ headers: { a: 'b' }, body: '{}', n: [1, 2.5, null, true] });
 
-// `start` runs the function that the environment names; `forget` forgets it.
+// `start` runs the function that the environment names, over a handle or descriptor 3; `forget` forgets it.
 function boot(start, forget) {
+  let client;
   const stage = build(() => {
+    client.close();
     stage.close();
     forget();
     become(start);
   });
-  if (stage === null) {
+  client = stage?.connect();
+  if (!client) {
     become(start);
     return;
   }
-  Object.assign(process.env, {
-    AWS_LAMBDA_RUNTIME_API: `127.0.0.1:${stage.port}`,
-    LAMBDA_TASK_ROOT: __dirname,
-    _HANDLER: 'rehearsal.handler',
-  });
-  start();
+  Object.assign(process.env, { LAMBDA_TASK_ROOT: __dirname, _HANDLER: 'rehearsal.handler' });
+  client.ready = () => start(client.handle);
 }
 
-// A Runtime API of one event; `done` is called when it has been answered. Null where Node's TCP handle is not as expected.
+// The platform's side of a channel, for two events; `done` is called when they have been answered. Null where Node's
+// handles are not as expected.
 function build(done) {
-  let server;
   const address = {};
+  let server;
+  let wraps;
   try {
-    const { TCP, constants } = process.binding('tcp_wrap');
-    server = new TCP(constants.SERVER);
+    wraps = { ...process.binding('tcp_wrap'), ...process.binding('stream_wrap') };
+    server = new wraps.TCP(process.binding('tcp_wrap').constants.SERVER);
     if (server.bind('127.0.0.1', 0) || server.listen(1) || server.getsockname(address)) return null;
   } catch {
     return null;
   }
-  const { WriteWrap } = process.binding('stream_wrap');
   let peer = null;
-  const say = (text) => {
-    const request = new WriteWrap();
-    request.oncomplete = () => {};
-    peer.writeUtf8String(request, text);
-  };
-  let asked = 0;
-  server.onconnection = (status, client) => {
-    peer = client;
-    client.onread = () => {
-      asked += 1;
-      if (asked === 1) say(`${HEAD}Content-Length: ${EVENT.length}\r\n\r\n${EVENT}`);
-      // Its answer and the question for the next event have left together.
-      else if (asked === 2) setImmediate(done);
+  let left = 3;
+  server.onconnection = (status, accepted) => {
+    peer = accepted;
+    // First it asks for an event, then each answer asks for another.
+    peer.onread = () => {
+      left -= 1;
+      if (left === 0) {
+        setImmediate(done);
+        return;
+      }
+      const request = new wraps.WriteWrap();
+      request.oncomplete = () => {};
+      peer.writeBuffer(request, event());
     };
-    client.readStart();
+    peer.readStart();
+  };
+  const connect = () => {
+    const handle = new wraps.TCP(process.binding('tcp_wrap').constants.SOCKET);
+    const client = { handle, ready: null, close: () => handle.close() };
+    const request = new wraps.TCPConnectWrap();
+    request.oncomplete = (status) => (status === 0 ? client.ready() : process.exit(1));
+    return handle.connect(request, '127.0.0.1', address.port) === 0 ? client : null;
   };
   const close = () => {
     peer?.close();
     server.close();
   };
-  return { port: address.port, close };
+  return { connect, close };
 }
 
-const HEAD =
-  'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: 1\r\n' +
-  'Lambda-Runtime-Deadline-Ms: 1\r\nLambda-Runtime-Trace-Id: Root=1\r\nLambda-Runtime-Invoked-Function-Arn: arn\r\n';
+function event() {
+  const trace = 'Root=1';
+  const arn = 'arn';
+  const data = Buffer.alloc(63 + trace.length + arn.length + EVENT.length);
+  data.writeUInt32LE(data.length - 4, 0);
+  data.write(`E${'1'.repeat(36)}`, 4);
+  data.writeUInt16LE(trace.length, 49);
+  data.writeUInt16LE(arn.length, 51);
+  data.write(trace + arn + EVENT, 63);
+  return data;
+}
 
 // Says that it is ready, waits, and takes over the folder and variables of the function.
 function become(start) {
   fs.writeSync(CHANNEL, 'R');
   const strings = receive(receive(4).readUInt32LE()).toString().split('\0');
-  fs.closeSync(CHANNEL);
   process.chdir(strings[0]);
   for (const name of Object.keys(process.env)) delete process.env[name];
   for (const variable of strings.slice(2 + Number(strings[1]), -1)) {

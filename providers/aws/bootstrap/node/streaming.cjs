@@ -1,11 +1,10 @@
 'use strict';
-// Handlers made with `awslambda.streamifyResponse`: what they write goes to the platform as chunks, as it is written.
+// Handlers made with `awslambda.streamifyResponse`: what they write goes to the platform in parts, as it is written.
 //
-// Source: AWS Lambda response streaming as aws-lambda-ric 4.0.2 does it (read for facts): chunked request body, an error
-// at the end as two trailers; metadata of an HTTP answer as JSON before the body, ended by eight NUL bytes.
+// Source: AWS Lambda response streaming as aws-lambda-ric 4.0.2 does it (read for facts): metadata of an HTTP answer as
+// JSON before the body, ended by eight NUL bytes.
 
 const { Writable } = require('stream');
-const { BASE } = require('./client.cjs');
 const errors = require('./errors.cjs');
 
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
@@ -13,14 +12,13 @@ const PRELUDE_TYPE = 'application/vnd.awslambda.http-integration-response';
 const DELIMITER_BYTES = 8;
 
 class ResponseStream extends Writable {
-  constructor(api, id, highWaterMark) {
+  constructor(channel, highWaterMark) {
     super({ highWaterMark, decodeStrings: true });
-    this.api = api;
-    this.id = id;
+    this.channel = channel;
     this.contentType = 'application/octet-stream';
     this.begun = false;
     this.ended = false;
-    // Set once the platform has answered, or the connection is gone.
+    // Set once the end has left this process.
     this.settled = new Promise((resolve) => (this.settle = resolve));
     // HttpResponseStream puts a function here that writes the metadata.
     this._onBeforeFirstWrite = undefined;
@@ -48,28 +46,14 @@ class ResponseStream extends Writable {
 
   _final(callback) {
     this.begin();
-    this.finish('', callback);
+    this.finish(null, callback);
   }
 
-  // The head of the request, and the metadata if there is any.
+  // The content type, and the metadata if there is any.
   begin() {
     if (this.begun) return;
     this.begun = true;
-    this.api.send(
-      `POST ${BASE}invocation/${this.id}/response HTTP/1.1\r\n${this.api.common}` +
-        `Content-Type: ${String(this.contentType).replace(/[^\t\x20-\x7e]/g, '')}\r\n` +
-        'Lambda-Runtime-Function-Response-Mode: streaming\r\nTransfer-Encoding: chunked\r\n' +
-        'Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n\r\n',
-    );
-    this.api.expectLater((status) => {
-      if (status === null || !this.ended) {
-        // An answer before the end is a refusal, and the rest of the request could not be told from another one.
-        this.ended = true;
-        this.api.disconnected();
-        this.destroy(new Error('The platform closed the response stream.'));
-      }
-      this.settle();
-    });
+    this.channel.begin(this.contentType);
     if (typeof this._onBeforeFirstWrite === 'function') {
       this._onBeforeFirstWrite((data) => this.chunk(Buffer.from(data)));
     }
@@ -80,14 +64,21 @@ class ResponseStream extends Writable {
       sent?.();
       return;
     }
-    const head = Buffer.from(`${data.length.toString(16)}\r\n`);
-    this.api.send(Buffer.concat([head, data, Buffer.from('\r\n')]), sent);
+    this.channel.part(data, sent);
   }
 
-  finish(trailers, sent) {
+  finish(error, sent) {
     this.ended = true;
-    this.api.send(`0\r\n${trailers}\r\n`, sent);
-    this.api.socket.ref();
+    const done = () => {
+      sent?.();
+      this.settle();
+    };
+    if (error === null) {
+      this.channel.end(done);
+    } else {
+      const document = errors.document(error);
+      this.channel.endWithError(document.errorType, JSON.stringify(document), done);
+    }
   }
 
   // Ends the stream with an error. What was written before stays written.
@@ -95,7 +86,7 @@ class ResponseStream extends Writable {
     if (this.writableEnded || this.destroyed) return;
     this._final = (callback) => {
       this.begin();
-      this.finish(trailersOf(error), callback);
+      this.finish(error, callback);
     };
     this.end();
   }
@@ -104,17 +95,10 @@ class ResponseStream extends Writable {
   _destroy(error, callback) {
     if (!this.ended) {
       this.begin();
-      this.finish(trailersOf(error ?? new Error('The response stream was destroyed.')));
+      this.finish(error ?? new Error('The response stream was destroyed.'));
     }
     callback(error);
   }
-}
-
-function trailersOf(error) {
-  const document = errors.document(error);
-  const kind = String(document.errorType).replace(/[^\x20-\x7e]/g, '?');
-  const body = Buffer.from(JSON.stringify(document)).toString('base64');
-  return `Lambda-Runtime-Function-Error-Type: ${kind}\r\nLambda-Runtime-Function-Error-Body: ${body}\r\n`;
 }
 
 class HttpResponseStream {
@@ -142,7 +126,7 @@ function abort(error, leave) {
 
 // Runs one event to its end; see bootstrap.cjs for the parts of `call`.
 async function run(call) {
-  const stream = new ResponseStream(call.api, call.id, call.handler[HIGH_WATER_MARK]);
+  const stream = new ResponseStream(call.channel, call.handler[HIGH_WATER_MARK]);
   // An error that nobody listens for must not end the process: the handler's promise tells of it.
   stream.on('error', () => {});
   current = stream;

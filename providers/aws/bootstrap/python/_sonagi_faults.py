@@ -11,38 +11,27 @@ import traceback
 import _sonagi_json
 import _sonagi_runtime
 
-# An X-Ray cause that would not fit a header is left out.
-_CAUSE_BYTES = 1024 * 1024
-
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def describe(error, request_id):
-    """The error document, and the cause for X-Ray."""
+    """The error document."""
     if isinstance(error, _sonagi_runtime.Fault):
-        document = _document(error.message, error.kind, error.trace, request_id)
-        return document, _cause("LambdaValidationError", error.message, [])
+        return _document(error.message, error.kind, error.trace, request_id)
     frames = _function_frames(error.__traceback__)
     name = type(error).__name__
     try:
         text = str(error)
     except Exception:
         text = ""
-    document = _document(text, name, traceback.format_list(frames), request_id)
-    return document, _cause(name, text, frames)
+    return _document(text, name, traceback.format_list(frames), request_id)
 
 
 def report(error, request_id):
-    """Logs an error of a handler; the body to send, and one more header line."""
-    document, cause = describe(error, request_id)
+    """Logs an error of a handler; the body to send."""
+    document = describe(error, request_id)
     log(document)
-    body = _sonagi_json.dumps(document).encode("utf-8", "backslashreplace")
-    import json
-
-    cause = json.dumps(cause).encode()
-    if len(cause) >= _CAUSE_BYTES:
-        return body, b""
-    return body, b"Lambda-Runtime-Function-Xray-Error-Cause: " + cause + b"\r\n"
+    return _sonagi_json.dumps(document).encode("utf-8", "backslashreplace")
 
 
 def log(document):
@@ -92,19 +81,3 @@ def _function_frames(tb):
         if os.path.dirname(frame.filename) != _HERE:
             return [tuple(frame) for frame in frames[index:]]
     return [tuple(frame) for frame in frames]
-
-
-def _cause(kind, message, frames):
-    stack = [{"label": label, "path": path, "line": line} for path, line, label, _ in frames]
-    return {
-        "working_directory": _working_directory(),
-        "exceptions": [{"message": message, "type": kind, "stack": stack}],
-        "paths": list({path for path, _, _, _ in frames}),
-    }
-
-
-def _working_directory():
-    try:
-        return os.getcwd()
-    except OSError:
-        return ""

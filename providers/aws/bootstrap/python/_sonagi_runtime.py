@@ -1,11 +1,11 @@
-"""The runtime of Python functions: takes events from the Runtime API, calls the handler, gives answers back.
+"""The runtime of Python functions: takes events from the platform, calls the handler, gives answers back.
 
 Written for a fast start and a short path per event. Only modules that the interpreter has built in, or loads anyway,
-are imported here; JSON, logging and tracebacks come from modules of their own, when they are needed. HTTP is spoken
-over a bare socket, with one write per event: the answer and the request for the next event go out together.
+are imported here; JSON, logging and tracebacks come from modules of their own, when they are needed. An event costs one
+read and one write: an answer asks for the next event as well.
 
 What the function sees follows AWS's runtime interface client for Python (awslambdaric 4.2.2, read for facts):
-Runtime API 2018-06-01, handler names, context, error documents, log lines. Two things differ from a plain
+handler names, context, error documents, log lines. Two things differ from a plain
 interpreter, as on Lambda: `site` is not imported (nothing of the host's packages is visible), and variables such as
 PYTHONPATH are honored.
 """
@@ -16,6 +16,7 @@ import time
 
 import _socket
 import _sonagi_json
+import _struct
 
 # What Lambda's runtime has loaded before it looks at the function: these names mean the standard library, whatever
 # modules the function brings.
@@ -73,169 +74,96 @@ class StandardLibraryFirst:
         return spec
 
 
-# === Runtime API
+# === the channel to the platform (frames: channel.rs of the platform describes them)
+
+EVENT = _struct.Struct("<IB36sqHHHII")
+_HEAD = _struct.Struct("<IBH")
+# The content type of JSON.
+_JSON = b""
+_JOIN_BYTES = 262144
 
 
-class Disconnected(Exception):
-    """The connection ended before the answer did."""
+class Channel:
+    """The socket that the platform gave this process."""
 
-
-class Connection:
-    """One kept connection to the Runtime API."""
-
-    def __init__(self, address):
-        self.address = address
-        self.socket = None
-        self.buffer = b""
-
-    def open(self):
-        if self.socket is not None:
-            self.socket.close()
-        self.socket = None
-        self.buffer = b""
-        host, _, port = self.address.partition(":")
-        socket = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-        try:
-            socket.connect((host, int(port)))
-        except OSError as error:
-            raise Disconnected from error
-        socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    def __init__(self, socket):
         self.socket = socket
+        self.receive = socket.recv
+        self.send = socket.sendall
+        self.arn = None
 
-    def send(self, data):
-        try:
-            self.socket.sendall(data)
-        except OSError as error:
-            raise Disconnected from error
-
-    def receive(self):
-        """One answer: its status, its head as bytes, its body."""
-        data = self.buffer
-        end = data.find(b"\r\n\r\n")
-        while end < 0:
+    def event(self):
+        """The next event: id, deadline, texts (trace, tenant, client context, identity; empty if absent), body."""
+        data = self._read()
+        while len(data) < 4:
             data += self._read()
-            end = data.find(b"\r\n\r\n")
-        head = data[:end]
-        length = _content_length(head)
-        start = end + 4
-        missing = start + length - len(data)
-        if missing <= 0:
-            self.buffer = data[start + length :]
-            return int(head[9:12]), head, data[start : start + length]
-        self.buffer = b""
-        body = bytearray(length)
-        view = memoryview(body)
-        have = len(data) - start
-        view[:have] = data[start:]
-        while have < length:
-            have += self._read_into(view[have:])
-        return int(head[9:12]), head, bytes(body)
+        length = int.from_bytes(data[:4], "little") + 4
+        if len(data) < length:
+            data = self._rest(data, length)
+        _, _, request_id, deadline, trace, arn, tenant, context, identity = EVENT.unpack_from(data)
+        at = EVENT.size
+        end = at + trace
+        trace = data[at:end].decode() if trace else None
+        if arn:
+            at, end = end, end + arn
+            self.arn = data[at:end].decode("utf-8", "replace")
+        texts = None
+        if tenant or context or identity:
+            texts = []
+            for size in (tenant, context, identity):
+                at, end = end, end + size
+                texts.append(data[at:end])
+        return request_id.decode(), deadline, trace, texts, data[end:]
+
+    def ready(self):
+        self._send(b"\x01\0\0\0N")
+
+    def answer(self, body, content_type):
+        """Gives an answer and asks for the next event, as every answer does."""
+        self._frame(b"R", content_type, body)
+
+    def error(self, body):
+        self._frame(b"F", b"", body)
+
+    def init_error(self, kind, body):
+        self._frame(b"I", kind.encode("ascii", "backslashreplace")[:1000], body)
+
+    def _frame(self, kind, text, body):
+        head = _HEAD.pack(len(text) + len(body) + 3, kind[0], len(text)) + text
+        if len(body) > _JOIN_BYTES:
+            # Joining would copy the body.
+            self._send(head)
+            self._send(body)
+        else:
+            self._send(head + body)
+
+    def _send(self, data):
+        try:
+            self.send(data)
+        except OSError:
+            os._exit(1)
 
     def _read(self):
         try:
-            data = self.socket.recv(65536)
-        except OSError as error:
-            raise Disconnected from error
+            data = self.receive(65536)
+        except OSError:
+            os._exit(1)
         if not data:
-            raise Disconnected
+            # The platform is gone, or does not want this process any more.
+            os._exit(0)
         return data
 
-    def _read_into(self, view):
-        try:
-            count = self.socket.recv_into(view)
-        except OSError as error:
-            raise Disconnected from error
-        if not count:
-            raise Disconnected
-        return count
-
-
-def _content_length(head):
-    lower = head.lower()
-    at = lower.find(b"\r\ncontent-length:")
-    if at < 0:
-        return 0
-    end = lower.find(b"\r\n", at + 2)
-    return int(lower[at + 17 : end if end >= 0 else len(lower)])
-
-
-class RuntimeApi:
-    """The calls of the Runtime API that this runtime makes."""
-
-    def __init__(self, address):
-        self.connection = Connection(address)
-        host = b"Host: " + address.encode() + b"\r\n"
-        version = "%d.%d.%d" % sys.version_info[:3]
-        self.common = host + b"User-Agent: sonagi-python/" + version.encode() + b"\r\n"
-        self.next = b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n" + self.common + b"\r\n"
-
-    def first(self):
-        self.connection.open()
-        self.connection.send(self.next)
-        return self._event()
-
-    def answer(self, request_id, kind, content_type, body, more=b""):
-        """Gives an answer and waits for the next event."""
-        head = b"POST /2018-06-01/runtime/invocation/%b/%b HTTP/1.1\r\n%bContent-Type: %b\r\n%bContent-Length: %d\r\n\r\n" % (
-            request_id.encode(),
-            kind,
-            self.common,
-            content_type,
-            more,
-            len(body),
-        )
-        try:
-            if len(body) > 262144:
-                # Joining would copy the body; the request for the next event still goes out with its end.
-                self.connection.send(head)
-                self.connection.send(body)
-                self.connection.send(self.next)
-            else:
-                self.connection.send(head + body + self.next)
-            self.connection.receive()
-            return self._event()
-        except Disconnected:
-            # The platform closes a connection whose answer it refused to read to the end (it was too large). Whether the
-            # answer counted, it knows: an event that comes again was not answered, and cannot be by this process.
-            event = self.first()
-            if event[0].get(b"lambda-runtime-aws-request-id") == request_id.encode():
-                os._exit(1)
-            return event
-
-    def init_error(self, kind, body):
-        self._post(b"init/error", kind, body)
-
-    def restore_error(self, kind, body):
-        self._post(b"restore/error", kind, body)
-
-    def restore_next(self):
-        self.connection.open()
-        self.connection.send(b"GET /2018-06-01/runtime/restore/next HTTP/1.1\r\n" + self.common + b"\r\n")
-        status, _, _ = self.connection.receive()
-        if status != 200:
-            raise Fault("Runtime.RestoreError", "restore/next was answered with status %d" % status)
-
-    def _post(self, path, kind, body):
-        self.connection.open()
-        self.connection.send(
-            b"POST /2018-06-01/runtime/%b HTTP/1.1\r\n%bContent-Type: application/json\r\n"
-            b"Lambda-Runtime-Function-Error-Type: %b\r\nContent-Length: %d\r\n\r\n"
-            % (path, self.common, kind.encode("ascii", "backslashreplace"), len(body))
-            + body
-        )
-        self.connection.receive()
-
-    def _event(self):
-        status, head, body = self.connection.receive()
-        if status != 200:
-            sys.stderr.write("the Runtime API answered next with status %d\n" % status)
-            sys.stderr.flush()
-            os._exit(1)
-        headers = {}
-        for line in head.split(b"\r\n")[1:]:
-            name, _, value = line.partition(b":")
-            headers[name.lower()] = value.strip()
-        return headers, body
+    def _rest(self, data, length):
+        whole = bytearray(length)
+        view = memoryview(whole)
+        have = len(data)
+        view[:have] = data
+        while have < length:
+            count = self.socket.recv_into(view[have:])
+            if not count:
+                os._exit(0)
+            have += count
+        return bytes(whole)
 
 
 # === Context
@@ -276,37 +204,51 @@ class ClientContext(Fields):
             self.client = Client(self.client)
 
 
+class _Names:
+    """What is the same in every context."""
+
+    log_group = log_stream = function = memory = version = None
+
+    @classmethod
+    def load(cls):
+        environment = os.environ.get
+        cls.log_group = environment("AWS_LAMBDA_LOG_GROUP_NAME")
+        cls.log_stream = environment("AWS_LAMBDA_LOG_STREAM_NAME")
+        cls.function = environment("AWS_LAMBDA_FUNCTION_NAME")
+        cls.memory = environment("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+        cls.version = environment("AWS_LAMBDA_FUNCTION_VERSION")
+
+
 class LambdaContext:
     """What a handler gets beside the event. Names and types are Lambda's."""
 
-    def __init__(self, headers):
-        environment = os.environ.get
-        text = lambda name: headers[name].decode("utf-8", "replace") if name in headers else None
-        self.aws_request_id = text(b"lambda-runtime-aws-request-id")
-        self.log_group_name = environment("AWS_LAMBDA_LOG_GROUP_NAME")
-        self.log_stream_name = environment("AWS_LAMBDA_LOG_STREAM_NAME")
-        self.function_name = environment("AWS_LAMBDA_FUNCTION_NAME")
-        self.memory_limit_in_mb = environment("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-        self.function_version = environment("AWS_LAMBDA_FUNCTION_VERSION")
-        self.invoked_function_arn = text(b"lambda-runtime-invoked-function-arn")
-        self.tenant_id = text(b"lambda-runtime-aws-tenant-id")
-        self._epoch_deadline_time_in_ms = int(headers.get(b"lambda-runtime-deadline-ms", 0))
+    def __init__(self, request_id, deadline, arn, texts):
+        self.aws_request_id = request_id
+        self.log_group_name = _Names.log_group
+        self.log_stream_name = _Names.log_stream
+        self.function_name = _Names.function
+        self.memory_limit_in_mb = _Names.memory
+        self.function_version = _Names.version
+        self.invoked_function_arn = arn
+        self.tenant_id = None
+        self._epoch_deadline_time_in_ms = deadline
         self._w3c = {}
         self.client_context = None
         self.identity = CognitoIdentity({})
-        document = self._document(headers, b"lambda-runtime-client-context", "Client Context")
-        if document is not None:
+        if texts is None:
+            return
+        tenant, context, identity = texts
+        if tenant:
+            self.tenant_id = tenant.decode("utf-8", "replace")
+        if context:
+            document = self._document(context, "Client Context")
             self._w3c = _w3c_fields(document)
             self.client_context = ClientContext(document)
-        document = self._document(headers, b"lambda-runtime-cognito-identity", "Cognito Identity")
-        if document is not None:
-            self.identity = CognitoIdentity(document)
+        if identity:
+            self.identity = CognitoIdentity(self._document(identity, "Cognito Identity"))
 
     @staticmethod
-    def _document(headers, name, title):
-        value = headers.get(name)
-        if not value:
-            return None
+    def _document(value, title):
         try:
             return _sonagi_json.loads(value)
         except Exception as error:
@@ -368,60 +310,59 @@ def find_handler(name):
         raise Fault("Runtime.HandlerNotFound", text)
 
 
-def load(api):
+def load(channel):
     """Finds the handler, or reports why not and ends the process."""
     try:
         return find_handler(os.environ.get("_HANDLER", ""))
     except Exception as error:
         import _sonagi_faults
 
-        document, _ = _sonagi_faults.describe(error, None)
+        document = _sonagi_faults.describe(error, None)
         _sonagi_faults.log(document)
         flush()
-        api.init_error(document["errorType"], _sonagi_json.dumps(document).encode("utf-8", "backslashreplace"))
+        channel.init_error(document["errorType"], _sonagi_json.dumps(document).encode("utf-8", "backslashreplace"))
         sys.exit(1)
 
 
-def serve(api, handler):
-    trace = None
-    headers, body = api.first()
+def serve(channel, handler):
+    channel.ready()
     while True:
-        request_id = headers[b"lambda-runtime-aws-request-id"].decode()
-        State.request_id = request_id
-        tenant = headers.get(b"lambda-runtime-aws-tenant-id")
-        State.tenant_id = tenant.decode() if tenant else None
-        if headers.get(b"lambda-runtime-trace-id") != trace:
-            trace = headers.get(b"lambda-runtime-trace-id")
-            if trace:
-                os.environ["_X_AMZN_TRACE_ID"] = trace.decode()
-            else:
-                os.environ.pop("_X_AMZN_TRACE_ID", None)
-        kind, content_type, more = b"response", b"application/json", b""
-        try:
-            answer, content_type = call(handler, headers, body)
-        except Exception as error:
-            import _sonagi_faults
+        serve_one(channel, handler)
 
-            kind = b"error"
-            answer, more = _sonagi_faults.report(error, request_id)
+
+def serve_one(channel, handler):
+    request_id, deadline, trace, texts, body = channel.event()
+    State.request_id = request_id
+    State.tenant_id = texts[0].decode() if texts and texts[0] else None
+    if trace is not None:
+        os.environ["_X_AMZN_TRACE_ID"] = trace
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    try:
+        context = LambdaContext(request_id, deadline, channel.arn, texts)
+        answer = call(handler, context, body)
+    except Exception as error:
+        import _sonagi_faults
+
+        body = _sonagi_faults.report(error, request_id)
         flush()
-        headers, body = api.answer(request_id, kind, content_type, answer, more)
+        channel.error(body)
+        return
+    flush()
+    channel.answer(*answer)
 
 
-def call(handler, headers, body):
+def call(handler, context, body):
     """The answer to one event, as bytes, and its content type."""
-    context = LambdaContext(headers)
-    event = body
-    if headers.get(b"content-type") == b"application/json":
-        try:
-            event = _sonagi_json.loads(body)
-        except Exception as error:
-            raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
+    try:
+        event = _sonagi_json.loads(body)
+    except Exception as error:
+        raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
     result = handler(event, context)
     if isinstance(result, bytes):
         return result, b"application/unknown"
     try:
-        return _sonagi_json.dumps(result).encode(), b"application/json"
+        return _sonagi_json.dumps(result).encode(), _JSON
     except Exception as error:
         raise Fault("Runtime.MarshalError", "Unable to marshal response: %s" % error)
 
@@ -435,25 +376,23 @@ def flush():
             pass
 
 
-def restore(api):
+def restore(channel):
     """SnapStart: the platform takes no snapshots, so the hooks run one after the other."""
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return
     import snapshot_restore_py
 
     for hooks, kind, post, status in (
-        (snapshot_restore_py.get_before_snapshot, "Runtime.BeforeSnapshotError", api.init_error, 64),
-        (snapshot_restore_py.get_after_restore, "Runtime.AfterRestoreError", api.restore_error, 65),
+        (snapshot_restore_py.get_before_snapshot, "Runtime.BeforeSnapshotError", channel.init_error, 64),
+        (snapshot_restore_py.get_after_restore, "Runtime.AfterRestoreError", channel.init_error, 65),
     ):
         try:
             for function, args, kwargs in hooks():
                 function(*args, **kwargs)
-            if status == 64:
-                api.restore_next()
         except BaseException as error:
             import _sonagi_faults
 
-            document, _ = _sonagi_faults.describe(error, None)
+            document = _sonagi_faults.describe(error, None)
             _sonagi_faults.log(document)
             flush()
             post(kind, _sonagi_json.dumps(document).encode("utf-8", "backslashreplace"))
@@ -481,7 +420,14 @@ def builtins():
     builtins.exit = builtins.quit = leave
 
 
-def main():
+def open_channel():
+    """The channel is descriptor 3. Programs that the function starts do not get it."""
+    channel = _socket.socket(fileno=3)
+    os.set_inheritable(3, False)
+    return Channel(channel)
+
+
+def main(channel=None):
     # A whole line is written at once; what is left of a line goes out with the answer.
     sys.stdout.reconfigure(line_buffering=True)
     sys.meta_path.insert(0, StandardLibraryFirst(search_path()))
@@ -490,7 +436,8 @@ def main():
 
         _sonagi_logging.configure(sys.modules["logging"], State)
     builtins()
-    api = RuntimeApi(os.environ["AWS_LAMBDA_RUNTIME_API"])
-    handler = load(api)
-    restore(api)
-    serve(api, handler)
+    channel = channel or open_channel()
+    handler = load(channel)
+    restore(channel)
+    _Names.load()
+    serve(channel, handler)

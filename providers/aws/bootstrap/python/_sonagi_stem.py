@@ -15,8 +15,6 @@ import time
 
 import _socket
 
-CHANNEL = 3
-
 # What Lambda has loaded as well comes first; then what functions commonly import.
 _COMMON = (
     "json logging traceback decimal typing datetime base64 hashlib uuid random time math urllib.parse dataclasses "
@@ -35,38 +33,21 @@ def _preload(names):
             pass
 
 
-class _Done(BaseException):
-    """Ends the rehearsal."""
-
-
 def _rehearse(runtime):
     """One event, from the import of its module to its answer, over a pair of sockets."""
     ours, theirs = _socket.socketpair()
-    head = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: %b\r\n"
-        b"Lambda-Runtime-Deadline-Ms: 1\r\nLambda-Runtime-Trace-Id: Root=1\r\n"
-        b"Lambda-Runtime-Invoked-Function-Arn: arn\r\nContent-Length: %d\r\n\r\n%b"
-    )
-    event = b'{"headers": {"a": "b"}, "body": "{}", "n": [1, 2.5, null, true]}'
-    answers = [head % (b"1", len(event), event), b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"]
-    theirs.sendall(answers[0] + answers[1] + head % (b"2", len(event), event))
-    api = runtime.RuntimeApi("127.0.0.1:1")
-    api.connection.open = lambda: None
-    api.connection.socket = ours
+    channel = runtime.Channel(ours)
     os.environ["_HANDLER"] = "_sonagi_rehearsal.handler"
-    handler = runtime.load(api)
-    seen = []
-
-    def once(event, context):
-        if seen:
-            raise _Done
-        seen.append(event)
-        return handler(event, context)
-
-    try:
-        runtime.serve(api, once)
-    except _Done:
-        pass
+    handler = runtime.load(channel)
+    body = b'{"headers": {"a": "b"}, "body": "{}", "n": [1, 2.5, null, true]}'
+    texts = (b"Root=1", b"arn", b"", b'{"client": {}}', b"")
+    sizes = [len(text) for text in texts]
+    length = runtime.EVENT.size - 4 + sum(sizes) + len(body)
+    event = runtime.EVENT.pack(length, ord("E"), b"1" * 36, 1, *sizes) + b"".join(texts) + body
+    for _ in range(2):
+        theirs.sendall(event)
+        runtime.serve_one(channel, handler)
+        theirs.recv(65536)
     ours.close()
     theirs.close()
     runtime.State.request_id, runtime.State.tenant_id = "", None
@@ -150,9 +131,8 @@ def main():
     if zygote:
         _branch(zygote)
     booted = {name for name in sys.modules if "." not in name} - lambdas
-    channel = _socket.socket(fileno=CHANNEL)
-    channel.sendall(b"R")
-    strings = _receive(channel)
-    channel.close()
+    channel = runtime.open_channel()
+    channel.send(b"R")
+    strings = _receive(channel.socket)
     _become(strings, booted)
-    runtime.main()
+    runtime.main(channel)

@@ -47,12 +47,11 @@ const REHEARSAL: &str = "_sonagi_rehearsal.py";
 /// Files of the Node bootstrap.
 const NODE: &[(&str, &str)] = &[
     ("bootstrap.cjs", include_str!("../../bootstrap/node/bootstrap.cjs")),
-    ("client.cjs", include_str!("../../bootstrap/node/client.cjs")),
+    ("channel.cjs", include_str!("../../bootstrap/node/channel.cjs")),
     ("errors.cjs", include_str!("../../bootstrap/node/errors.cjs")),
     ("loader.cjs", include_str!("../../bootstrap/node/loader.cjs")),
     ("logging.cjs", include_str!("../../bootstrap/node/logging.cjs")),
     ("rehearsal.mjs", include_str!("../../bootstrap/node/rehearsal.mjs")),
-    ("socket.cjs", include_str!("../../bootstrap/node/socket.cjs")),
     ("stem.cjs", include_str!("../../bootstrap/node/stem.cjs")),
     ("streaming.cjs", include_str!("../../bootstrap/node/streaming.cjs")),
 ];

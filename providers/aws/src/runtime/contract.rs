@@ -217,7 +217,7 @@ impl Contract for AwsContract {
             environment,
             working_directory: TASK_ROOT.to_owned(),
             listeners: vec![self.options.runtime_port, self.options.platform_port],
-            channel: false,
+            channel: interpreter.is_some(),
             limits: InstanceLimits {
                 cpu_cap_millis: self
                     .options
@@ -254,7 +254,7 @@ impl Contract for AwsContract {
             api,
             credentials,
             &self.front,
-            opening.listeners,
+            (opening.listeners, opening.channel),
         ))
     }
 

@@ -1,14 +1,15 @@
 //! Lambda's runtime contract: how instances of Lambda functions are launched, and how the platform talks with the code
 //! in them (the Runtime API of version 2018-06-01).
 //!
-//! [`AwsContract`] plans launches and opens sessions; a session serves two listeners inside the instance's network
-//! namespace, the Runtime API and, through an [`InstanceFront`], the platform's own API. The bootstraps of Python and
-//! Node are ours and embedded (`bootstrap/`); custom runtimes and the official runtime interface clients speak to the
-//! same listener.
+//! [`AwsContract`] plans launches and opens sessions. The bootstraps of Python and Node are ours and embedded
+//! (`bootstrap/`); with them a session speaks over the instance's channel. Custom runtimes and the official runtime
+//! interface clients speak HTTP, to a listener inside the instance's network namespace. A second listener there serves,
+//! through an [`InstanceFront`], the platform's own API.
 
 mod answers;
 pub mod attributes;
 mod bootstraps;
+mod channel;
 mod contract;
 mod environment;
 mod exchange;
@@ -19,6 +20,7 @@ mod session;
 mod socket;
 mod stem;
 mod stream;
+mod talk;
 mod trace;
 
 use futures_util::future::BoxFuture;

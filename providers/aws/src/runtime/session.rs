@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -16,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::InstanceFront;
+use super::channel::Line;
 use super::exchange::Exchange;
 use super::server::{self, CONNECTIONS, Ending, RuntimeApi};
+use super::talk::{Facts, Talk};
 use crate::credentials::TemporaryCredentials;
 
 /// Where the front will be, once it is attached.
@@ -28,6 +32,10 @@ pub(super) type FrontSlot = Arc<OnceLock<Arc<dyn InstanceFront>>>;
 pub(super) struct AwsSession {
     instance: InstanceId,
     exchange: Arc<Exchange>,
+    /// The channel, if the instance has one.
+    talk: Option<Talk>,
+    /// The runtime has asked for its first event over the channel: it does not use the Runtime API.
+    talks: AtomicBool,
     credentials: Arc<TemporaryCredentials>,
     runtime: Ending,
     front: Ending,
@@ -40,7 +48,7 @@ impl AwsSession {
         api: RuntimeApi,
         credentials: Arc<TemporaryCredentials>,
         front: &FrontSlot,
-        listeners: Vec<TcpListener>,
+        (listeners, channel): (Vec<TcpListener>, Option<UnixStream>),
     ) -> Self {
         let stop = CancellationToken::new();
         let ending = || Ending {
@@ -48,11 +56,15 @@ impl AwsSession {
             drain: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
+        let runtime = ending();
+        let talk = channel.and_then(|channel| talk(instance, channel, &api, &runtime));
         let session = Self {
             instance,
             exchange: Arc::clone(&api.exchange),
+            talk,
+            talks: AtomicBool::new(false),
             credentials,
-            runtime: ending(),
+            runtime,
             front: ending(),
         };
         let api = Arc::new(api);
@@ -88,6 +100,23 @@ impl AwsSession {
     }
 }
 
+/// The conversation over a channel. Without one that can be used the function gets no event, and its start fails in time.
+fn talk(instance: InstanceId, channel: UnixStream, api: &RuntimeApi, ending: &Ending) -> Option<Talk> {
+    let limits = &api.limits;
+    let line = Line::new(channel, usize::try_from(limits.response).unwrap_or(usize::MAX));
+    let line = line
+        .inspect_err(|error| tracing::error!(%instance, %error, "the channel of an instance cannot be used"))
+        .ok()?;
+    let facts = Facts {
+        function_arn: api.defaults.function_arn.clone(),
+        response: limits.response,
+        stream: limits.stream,
+        clock: Arc::clone(&api.clock),
+        entropy: Arc::clone(&api.entropy),
+    };
+    Some(Talk::new(line, &ending.stop, ending.tasks.clone(), facts))
+}
+
 /// Serves one connection to the platform's own API.
 async fn serve_front(front: FrontSlot, instance: InstanceId, stream: TcpStream, stop: CancellationToken) {
     let service = service_fn(move |request: Request<Incoming>| {
@@ -117,10 +146,29 @@ fn unavailable() -> Response<sonagi_wire::Body> {
 #[async_trait]
 impl Session for AwsSession {
     async fn ready(&self) -> Result<(), InitFailure> {
-        std::future::poll_fn(|cx| self.exchange.poll_ready(cx)).await
+        let asked = std::future::poll_fn(|cx| self.exchange.poll_ready(cx));
+        let Some(talk) = &self.talk else { return asked.await };
+        // A wrapper script may have started a runtime that knows nothing of the channel.
+        tokio::select! {
+            biased;
+            result = talk.ready() => {
+                self.talks.store(result.is_ok(), Ordering::Release);
+                result
+            }
+            result = asked => result,
+        }
     }
 
     async fn invoke(&self, call: Call) -> Result<Reply, SessionError> {
+        if let Some(talk) = &self.talk {
+            // Which way the runtime speaks is known once it has asked for an event.
+            if !self.talks.load(Ordering::Acquire) && self.ready().await.is_err() {
+                return Err(SessionError::NotDelivered);
+            }
+            if self.talks.load(Ordering::Acquire) {
+                return talk.invoke(call).await;
+            }
+        }
         let answer = self.exchange.deliver(call)?;
         // The sender is dropped without an answer only when the session ends while the answer is being read.
         answer.await.unwrap_or(Err(SessionError::Closed))
@@ -128,6 +176,9 @@ impl Session for AwsSession {
 
     async fn drained(&self) {
         self.runtime.drain.cancel();
+        if let Some(talk) = &self.talk {
+            talk.drained().await;
+        }
         self.runtime.tasks.close();
         self.runtime.tasks.wait().await;
         self.exchange.close();
@@ -136,6 +187,9 @@ impl Session for AwsSession {
     fn close(&self) {
         self.credentials.revoke(self.instance);
         self.exchange.close();
+        if let Some(talk) = &self.talk {
+            talk.close();
+        }
         for ending in [&self.runtime, &self.front] {
             ending.stop.cancel();
             ending.tasks.close();

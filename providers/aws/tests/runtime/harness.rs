@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -225,12 +227,14 @@ impl Source {
             })
             .unwrap();
         let listeners: Vec<TcpListener> = plan.listeners.iter().map(|_| listener()).collect();
-        let child = spawn(&plan, &listeners, self.program.as_deref());
+        let (channel, theirs) = UnixStream::pair().unwrap();
+        channel.set_nonblocking(true).unwrap();
+        let child = spawn(&plan, &listeners, theirs, self.program.as_deref());
         let session = contract.open(Opening {
             revision,
             instance,
             listeners,
-            channel: None,
+            channel: plan.channel.then_some(channel),
         });
         Running {
             session,
@@ -247,7 +251,8 @@ pub fn listener() -> TcpListener {
     listener
 }
 
-fn spawn(plan: &LaunchPlan, listeners: &[TcpListener], program: Option<&[String]>) -> Child {
+/// A shell puts the channel where the program expects it.
+fn spawn(plan: &LaunchPlan, listeners: &[TcpListener], channel: UnixStream, program: Option<&[String]>) -> Child {
     let here = |text: &str| {
         let mut text = text.replace(&plan.code.target, plan.code.source.to_str().unwrap());
         for mount in &plan.cell.mounts {
@@ -262,12 +267,13 @@ fn spawn(plan: &LaunchPlan, listeners: &[TcpListener], program: Option<&[String]
         text
     };
     let program: Vec<String> = program.unwrap_or(&plan.program).iter().map(|part| here(part)).collect();
-    Command::new(&program[0])
-        .args(&program[1..])
+    Command::new("/bin/sh")
+        .args(["-c", "exec \"$0\" \"$@\" 3<&0 0</dev/null"])
+        .args(&program)
         .env_clear()
         .envs(plan.environment.iter().map(|(name, value)| (name, here(value))))
         .current_dir(&plan.code.source)
-        .stdin(Stdio::null())
+        .stdin(Stdio::from(OwnedFd::from(channel)))
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
