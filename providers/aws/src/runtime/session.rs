@@ -182,6 +182,9 @@ impl Session for AwsSession {
         self.runtime.tasks.close();
         self.runtime.tasks.wait().await;
         self.exchange.close();
+        if let Some(talk) = &self.talk {
+            talk.finish();
+        }
     }
 
     fn close(&self) {

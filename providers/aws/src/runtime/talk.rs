@@ -163,12 +163,16 @@ impl Talk {
         }
     }
 
-    /// Waits until everything that the function has sent was read, if somebody reads; then it is over.
+    /// Waits until everything that the function has sent was read, if somebody reads.
     pub(super) async fn drained(&self) {
         tokio::select! {
             () = self.end.cancelled() => {}
             line = self.line.lock() => drop::<MutexGuard<'_, Line>>(line),
         }
+    }
+
+    /// Whoever still waits is told that nothing will come.
+    pub(super) fn finish(&self) {
         self.over.cancel();
     }
 }
