@@ -38,6 +38,7 @@
 //! | `POST /accounts` | `provider` | [`NewAccount`] → 201 [`Account`] |
 //! | `DELETE /accounts/ID` | `provider` | → 204 |
 //! | `GET /environment/PROVIDER` | `account`, `endpoint` | → [`Environment`] |
+//! | `POST /backup` | | [`BackupRequest`] → [`BackupReport`], after it is durable |
 //! | `GET /config` | | → [`Config`] |
 //! | `GET /doctor` | | → [`Doctor`] |
 //!
@@ -46,6 +47,7 @@
 //! never taken for a default. Fields may be added to answers within version 1; clients ignore those they do not know.
 
 mod account;
+mod backup;
 mod client;
 mod error;
 mod event;
@@ -57,6 +59,7 @@ mod run;
 mod usage;
 
 pub use account::{Account, Accounts, Environment, NewAccount, Variable};
+pub use backup::{BackupReport, BackupRequest};
 pub use client::{Client, ClientError, EventsFilter, Invoked, LogFilter, LogStream, RunFilter, Scope};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use event::{CancelledEvent, Event, EventLife, EventTotals, Events, Repeated};

@@ -190,6 +190,7 @@ pub(crate) async fn assemble(
         adapters: providers.iter().map(|provider| Arc::clone(&provider.adapter)).collect(),
         catalog: Arc::clone(&catalog),
         runs: Arc::clone(&stores.runs),
+        backup: Arc::new(stores.backup()),
         events: Events {
             queue: Arc::clone(&stores.events),
             desk: Arc::new(asynchronous.clone()),

@@ -43,6 +43,8 @@ enum Command {
     Alias(command::alias::Alias),
     Rollback(command::rollback::Rollback),
     Account(command::account::Account),
+    Backup(command::backup::Backup),
+    Restore(command::restore::Restore),
     Doctor(command::doctor::Doctor),
     Completions(command::completions::Completions),
 }
@@ -91,6 +93,8 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Result {
         Command::Alias(alias) => wait(alias.run(global)),
         Command::Rollback(rollback) => wait(rollback.run(global)),
         Command::Account(account) => wait(account.run(global)),
+        Command::Restore(restore) => restore.run(global),
+        Command::Backup(backup) => wait(backup.run(global)),
         Command::Doctor(doctor) => wait(doctor.run(global)),
     }
 }

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sonagi_model::{ArchiveLimits, ArtifactRef, Digest};
 use sonagi_ports::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree};
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::workers::{Stopped, Workers};
 use places::Places;
@@ -40,6 +40,8 @@ pub(crate) struct Artifacts {
     workers: Workers<()>,
     /// One lock per artifact at hand: who changes something holds it.
     locks: Mutex<HashMap<Digest, Weak<AsyncMutex<()>>>>,
+    /// Held by whoever needs everything to stay; removing waits.
+    keeping: Arc<RwLock<()>>,
 }
 
 impl Artifacts {
@@ -56,7 +58,13 @@ impl Artifacts {
             shelf: Arc::new(Shelf::new(places, bytes)),
             workers,
             locks: Mutex::default(),
+            keeping: Arc::default(),
         })
+    }
+
+    /// Nothing is removed while the value lives.
+    pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
+        self.keeping.clone().write_owned().await
     }
 
     pub(crate) async fn close(&self) {
@@ -150,6 +158,7 @@ impl ArtifactStore for Artifacts {
     }
 
     async fn remove(&self, digest: &Digest) -> Result<(), ArtifactError> {
+        let _may_remove = self.keeping.read().await;
         let digest = *digest;
         self.run_alone(digest, move |shelf| shelf.remove(&digest)).await
     }

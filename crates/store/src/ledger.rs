@@ -144,7 +144,7 @@ impl Ledger {
     }
 
     /// Returns when every record appended before is in the database. Costs nothing if it is already.
-    async fn flush(&self) -> Result<(), StoreError> {
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
         if self.rings.0.iter().all(|ring| ring.lock().is_drained()) {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 
 mod archive;
 mod artifacts;
+mod backup;
 mod database;
 mod durable;
 mod ledger;
@@ -13,5 +14,6 @@ mod open;
 mod state_dir;
 mod workers;
 
+pub use backup::{Backup, BackupError, BackupReport, restore};
 pub use open::{OpenError, Options, Stores, open};
 pub use state_dir::{StateDir, StateDirError};

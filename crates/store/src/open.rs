@@ -10,6 +10,7 @@ use sonagi_ports::{Archive, ArtifactStore, Clock, EventQueue, LogSink, MetadataS
 use crate::StateDir;
 use crate::archive::{ArchiveBounds, FileArchive};
 use crate::artifacts::Artifacts;
+use crate::backup::Backup;
 use crate::database::{Bounds, Database, Prepared};
 use crate::durable;
 use crate::ledger::{Ledger, RingSizes, Rings};
@@ -99,6 +100,7 @@ pub struct Stores {
     pub artifacts: Arc<dyn ArtifactStore>,
     /// Output of functions.
     pub logs: Arc<dyn LogSink>,
+    dir: PathBuf,
     database: Arc<Database>,
     ledger: Arc<Ledger>,
     files: Arc<Artifacts>,
@@ -151,6 +153,7 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
         archive: filings.clone(),
         artifacts: artifacts.clone(),
         logs: lines.clone(),
+        dir: dir.path().to_owned(),
         database,
         ledger,
         files: artifacts,
@@ -167,6 +170,17 @@ fn at<E: std::error::Error + Send + Sync + 'static>(path: PathBuf) -> impl FnOnc
 }
 
 impl Stores {
+    /// Who makes backups of these stores.
+    #[must_use]
+    pub fn backup(&self) -> Backup {
+        Backup {
+            dir: self.dir.clone(),
+            database: self.database.clone(),
+            ledger: self.ledger.clone(),
+            artifacts: self.files.clone(),
+        }
+    }
+
     /// Finishes what waits, moves everything to where the next start finds it fastest, ends all threads. What is called
     /// afterwards is answered as closed, except appending to the ledger, which still keeps its promise.
     pub async fn close(&self) {

@@ -128,14 +128,15 @@ pub async fn run(cuts: u32, seed: u64) -> Result<Findings> {
     let outside = folder.path().join("runtimes");
 
     // The first start fills the directory of interpreters, which is then moved out: on another disk it would be there.
-    let first = Setup::new().start().await;
-    let mut first = first;
+    let mut first = Setup::new().start().await;
     first.stop().await;
     std::fs::create_dir_all(&data)?;
     rustix::fs::chmod(&data, rustix::fs::Mode::from_raw_mode(0o700))?;
     with_interpreters_outside(first.data(), &outside)?;
     system("cp", &["-a", &format!("{}/.", text(first.data())), text(&data)])?;
 
+    // What was copied by hand was acknowledged by nobody.
+    system("sync", &["-f", text(&data)])?;
     let mut platform = Setup::new().data(&data).start().await;
     ensure!(deploy(&platform).await, "the function cannot be deployed");
     let findings = cut_again_and_again(&platform, &image, folder.path(), cuts, seed).await?;

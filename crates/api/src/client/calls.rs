@@ -7,8 +7,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::query::Path;
 use super::{Client, ClientError, LogFilter, LogStream, Outgoing, RunFilter, Scope};
 use crate::{
-    Accepted, Account, Accounts, Alias, AliasTarget, Aliases, Config, DeployRequest, Deployed, Doctor, Environment,
-    Function, Functions, NewAccount, Rollback, Run, Runs, Settings, Status, Usage, Version, Versions, header,
+    Accepted, Account, Accounts, Alias, AliasTarget, Aliases, BackupReport, BackupRequest, Config, DeployRequest,
+    Deployed, Doctor, Environment, Function, Functions, NewAccount, Rollback, Run, Runs, Settings, Status, Usage,
+    Version, Versions, header,
 };
 
 /// The answer to a synchronous call.
@@ -246,6 +247,12 @@ impl Client {
             .query("until", until)
             .finish();
         self.document(Outgoing::new(Method::GET, path)).await
+    }
+
+    /// Writes a backup on the platform's machine.
+    pub async fn backup(&self, request: &BackupRequest) -> Result<BackupReport, ClientError> {
+        self.document(Outgoing::new(Method::POST, "/backup".to_owned()).json(request))
+            .await
     }
 
     /// Accounts; of one provider if given.

@@ -3,6 +3,7 @@
 
 mod access;
 mod answer;
+mod backup;
 mod body;
 mod calls;
 mod convert;
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use access::Access;
+pub use backup::Backups;
 pub use events::{EventDesk, Events};
 
 /// Archives that are in memory at once, all clients together; further deployments wait for their turn.
@@ -82,6 +84,8 @@ pub struct NativeState {
     pub runs: Arc<dyn RunStore>,
     /// Accepted events.
     pub events: Events,
+    /// Writes backups.
+    pub backup: Arc<dyn Backups>,
     /// Output of functions.
     pub logs: Arc<dyn LogSink>,
     /// What ages in queries are counted from.
@@ -117,6 +121,8 @@ impl fmt::Debug for NativeState {
 struct Shared {
     native: NativeState,
     deploys: Semaphore,
+    /// Held by whoever writes a backup.
+    backups: tokio::sync::Mutex<()>,
 }
 
 impl std::ops::Deref for Shared {
@@ -132,6 +138,7 @@ pub fn router(state: NativeState) -> Router {
     let shared = Arc::new(Shared {
         native: state,
         deploys: Semaphore::new(DEPLOYS_AT_ONCE),
+        backups: tokio::sync::Mutex::default(),
     });
     let routes = Router::new()
         .route("/status", get(platform::status))
@@ -170,6 +177,7 @@ pub fn router(state: NativeState) -> Router {
         .route("/accounts", get(platform::accounts).post(platform::add_account))
         .route("/accounts/{id}", delete(platform::remove_account))
         .route("/environment/{provider}", get(platform::environment))
+        .route("/backup", post(backup::write))
         .route("/config", get(platform::config))
         .route("/doctor", get(platform::doctor));
     Router::new()

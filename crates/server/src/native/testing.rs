@@ -3,13 +3,16 @@
 mod adapter;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
 use sonagi_api as api;
 use sonagi_ports::{Interpreter, Interpreters, Language};
+use sonagi_store::{BackupError, BackupReport};
 use sonagi_wire::{BoxError, HttpLimits, accept_loop};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +21,7 @@ use tower_service::Service as _;
 
 pub use adapter::TestAdapter;
 
-use super::{Access, Events, Limits, NativeState, Priced, router};
+use super::{Access, Backups, Events, Limits, NativeState, Priced, router};
 
 const TOKEN: &str = "sonagi_test";
 
@@ -48,6 +51,18 @@ impl Interpreters for SystemInterpreters {
     }
 }
 
+/// Nothing here could be backed up.
+#[derive(Debug)]
+struct NoBackups;
+
+#[async_trait]
+impl Backups for NoBackups {
+    async fn write(&self, target: PathBuf) -> Result<BackupReport, BackupError> {
+        let what = "is for a store in memory".to_owned();
+        Err(BackupError::Folder { path: target, what })
+    }
+}
+
 /// What the native API works with here: the adapter, its stores, a made-up tariff of one dollar for each attempt.
 #[must_use]
 pub fn state(adapter: &Arc<TestAdapter>) -> NativeState {
@@ -55,6 +70,7 @@ pub fn state(adapter: &Arc<TestAdapter>) -> NativeState {
         adapters: vec![Arc::clone(adapter) as _],
         catalog: Arc::clone(&adapter.catalog),
         runs: Arc::clone(&adapter.runs) as _,
+        backup: Arc::new(NoBackups),
         events: Events {
             queue: Arc::clone(&adapter.events) as _,
             desk: Arc::clone(adapter) as _,

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod alias;
+pub mod backup;
 pub mod completions;
 pub mod config;
 pub mod deploy;
@@ -15,6 +16,7 @@ pub mod logs;
 pub mod ls;
 pub mod new;
 pub mod replay;
+pub mod restore;
 pub mod rm;
 pub mod rollback;
 pub mod runs;

@@ -40,6 +40,8 @@ const COMMANDS: &[&str] = &[
     "alias",
     "rollback",
     "account",
+    "backup",
+    "restore",
     "doctor",
     "completions",
 ];

@@ -228,6 +228,8 @@ async fn every_command_answers_for_help() {
         "alias",
         "rollback",
         "account",
+        "backup",
+        "restore",
         "doctor",
         "completions",
     ] {

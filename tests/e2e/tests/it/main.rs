@@ -1,6 +1,7 @@
 //! Stories of the whole platform, each on a platform of its own.
 
 mod accounts;
+mod backups;
 mod documents;
 mod failures;
 mod freeze;

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -46,9 +47,27 @@ pub(crate) enum Body {
 #[derive(Debug, Clone)]
 pub(crate) struct Bodies {
     folder: Arc<PathBuf>,
+    /// How many need every file to stay.
+    holders: Arc<AtomicUsize>,
+}
+
+/// While it lives no file is removed; those whose time came are removed by the next start.
+#[derive(Debug)]
+pub(crate) struct HeldBodies(Arc<AtomicUsize>);
+
+impl Drop for HeldBodies {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Bodies {
+    /// See [`HeldBodies`].
+    pub(crate) fn hold(&self) -> HeldBodies {
+        self.holders.fetch_add(1, Ordering::SeqCst);
+        HeldBodies(self.holders.clone())
+    }
+
     /// Opens or makes the folder, and removes files that no row names.
     pub(crate) fn open(folder: PathBuf, connection: &Connection) -> Result<Self, BodiesError> {
         let failed = |action, path: &PathBuf| {
@@ -76,6 +95,7 @@ impl Bodies {
         }
         Ok(Self {
             folder: Arc::new(folder),
+            holders: Arc::default(),
         })
     }
 
@@ -120,7 +140,7 @@ impl Bodies {
 
     /// Removes files whose rows are gone. A failure only leaves work for the next start.
     pub(crate) async fn remove(&self, names: Vec<String>) {
-        if names.is_empty() {
+        if names.is_empty() || self.holders.load(Ordering::SeqCst) > 0 {
             return;
         }
         crash_point!("body/unnamed");
