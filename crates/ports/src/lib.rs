@@ -44,7 +44,10 @@ pub use queue::{
     Cancelled, DuePage, EventFilter, EventQueue, EventState, EventTotals, EventView, Lease, Postponement, Settlement,
 };
 pub use run::{LedgerError, RunFilter, RunStore, UsageFilter, UsageRow};
-pub use sandbox::{CellKind, LaunchPlan, Mount, RunningSandbox, Sandbox, SandboxError, Started, Stem, ZYGOTE_VARIABLE};
+pub use sandbox::{
+    CellKind, LaunchPlan, Mount, Prepared, Readiness, RunningSandbox, Sandbox, SandboxError, Started, Stem,
+    ZYGOTE_VARIABLE,
+};
 pub use target::{
     DeliveryError, Destination, EventEnd, EventIntake, EventTargets, FollowUp, LastAttempt, Target, Undeliverable,
 };

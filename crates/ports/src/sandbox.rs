@@ -79,6 +79,46 @@ pub struct LaunchPlan {
     pub limits: InstanceLimits,
 }
 
+/// How far something is that is kept ready for instances to come: the lower levels of the ladder of readiness. The
+/// upper ones, an instance that is loaded, idle or busy, are the pool's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prepared {
+    /// A cell: everything of an instance but a runtime.
+    Cell,
+    /// A cell with a runtime that waits to be told what to run.
+    Stem,
+}
+
+impl Prepared {
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cell => "cell",
+            Self::Stem => "stem",
+        }
+    }
+}
+
+/// How many of one level are ready, and how they served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Readiness {
+    /// Ready now.
+    pub ready: usize,
+    /// To be kept ready now.
+    pub wanted: usize,
+    /// Starts that found one.
+    pub hits: u64,
+    /// Starts that found none.
+    pub misses: u64,
+    /// Made ahead of demand.
+    pub made: u64,
+    /// Failed to be made.
+    pub failed: u64,
+    /// Time that making them took, all together.
+    pub making: Duration,
+}
+
 /// A started instance, as the sandbox hands it over.
 #[derive(Debug)]
 pub struct Started {
@@ -134,6 +174,11 @@ pub trait Sandbox: Send + Sync + std::fmt::Debug {
 
     /// Prepares to start instances in cells of this kind soon. A hint: may do nothing.
     fn expect(&self, kind: &CellKind, cells: usize);
+
+    /// How the levels stand that are prepared ahead of demand; none where nothing is.
+    fn readiness(&self) -> Vec<(Prepared, Readiness)> {
+        Vec::new()
+    }
 
     /// Instances that are not entirely gone.
     fn alive(&self) -> usize;

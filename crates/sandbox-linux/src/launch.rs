@@ -16,6 +16,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::channel;
 use crate::protocol::{self, Answer, Order, Reply, Request, SPAWNER_ARGUMENT, words};
+use crate::ready::Bounds;
 use crate::uids;
 
 /// Folder of the sandbox inside the state folder.
@@ -36,6 +37,8 @@ pub struct Options {
     pub uid_count: u32,
     /// Most cells kept ready. Default 8.
     pub ready_cells_max: usize,
+    /// Most memory of cells kept ready, in MiB, by what a kind of cell usually takes. Default 512.
+    pub ready_memory_mib: usize,
 }
 
 impl Options {
@@ -47,6 +50,7 @@ impl Options {
             uids: 1_000_000_000..2_000_000_000,
             uid_count: 4096,
             ready_cells_max: 8,
+            ready_memory_mib: 512,
         }
     }
 }
@@ -89,7 +93,7 @@ pub struct Spawner {
     pub(crate) socket: OwnedFd,
     pub(crate) process: Child,
     pub(crate) uids: Range<u32>,
-    pub(crate) ready_cells_max: usize,
+    pub(crate) ready: Bounds,
     /// Held as long as the server lives.
     pub(crate) lock: File,
     /// What an earlier server left behind and was removed: cells.
@@ -148,7 +152,10 @@ pub fn launch(options: &Options) -> Result<Spawner, LaunchError> {
         socket,
         process,
         uids,
-        ready_cells_max: options.ready_cells_max,
+        ready: Bounds {
+            cells: options.ready_cells_max,
+            memory_mib: options.ready_memory_mib,
+        },
         lock,
         swept,
         groups,

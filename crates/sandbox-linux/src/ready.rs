@@ -1,52 +1,149 @@
 //! Which cells to keep ready. Pure decisions about values of any type: the tests use numbers for cells.
+//!
+//! Of each kind that is expected at least so many are kept as were asked for; when more are taken, more are kept, for as
+//! long as that lasts: as many as were taken in about the last [`HALF_LIFE`]. All together they stay within a number and
+//! within an amount of memory.
 
-use sonagi_ports::CellKind;
+use std::time::Duration;
+
+use sonagi_ports::{CellKind, Prepared, Readiness};
+use tokio::time::Instant;
+
+/// After this time a start counts half.
+const HALF_LIFE: Duration = Duration::from_secs(10);
+/// Memory of one ready cell in MiB: without a runtime, with one that was forked, with one that was executed.
+const BARE_MIB: usize = 1;
+const FORKED_MIB: usize = 4;
+const EXECUTED_MIB: usize = 24;
+
+/// Bounds of all ready cells together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Most cells.
+    pub(crate) cells: usize,
+    /// Most memory, as estimated here, in MiB.
+    pub(crate) memory_mib: usize,
+}
 
 /// Cells that wait for a program, by their kind.
 #[derive(Debug)]
 pub(crate) struct Ready<C> {
-    /// Most cells, ready and wanted together.
-    max: usize,
+    bounds: Bounds,
     /// The one expected last comes first.
     shelves: Vec<Shelf<C>>,
+    counts: [Readiness; 2],
 }
 
 #[derive(Debug)]
 struct Shelf<C> {
     kind: CellKind,
+    /// Asked for.
+    base: usize,
+    demand: Demand,
     wanted: usize,
     making: usize,
     cells: Vec<C>,
 }
 
+/// Starts of late, each worth less the longer ago it was.
+#[derive(Debug, Default)]
+struct Demand {
+    sum: f64,
+    at: Option<Instant>,
+}
+
+impl Demand {
+    fn now(&self, now: Instant) -> f64 {
+        let elapsed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        self.sum * 0.5_f64.powf(elapsed.as_secs_f64() / HALF_LIFE.as_secs_f64())
+    }
+
+    fn note(&mut self, now: Instant) {
+        self.sum = self.now(now) + 1.0;
+        self.at = Some(now);
+    }
+
+    /// As a number of cells.
+    fn cells(&self, now: Instant) -> usize {
+        // A sum of decayed ones is small and never negative; the cast saturates anyway.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        let cells = self.now(now).round() as usize;
+        cells
+    }
+}
+
+/// What is to be made next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Next {
+    pub(crate) kind: CellKind,
+    /// None of the kind is ready.
+    pub(crate) urgent: bool,
+}
+
+const fn level(kind: &CellKind) -> Prepared {
+    match kind.stem {
+        Some(_) => Prepared::Stem,
+        None => Prepared::Cell,
+    }
+}
+
+fn cost_mib(kind: &CellKind) -> usize {
+    match &kind.stem {
+        None => BARE_MIB,
+        Some(stem) if stem.forks => FORKED_MIB,
+        Some(_) => EXECUTED_MIB,
+    }
+}
+
 impl<C> Ready<C> {
-    pub(crate) fn new(max: usize) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
-            max,
+            bounds,
             shelves: Vec::new(),
+            counts: [Readiness::default(); 2],
         }
     }
 
-    /// From now on, keep `cells` ready of this kind. When that makes too many, those that were expected the
+    /// From now on, keep at least `cells` ready of this kind. When that makes too many, those that were expected the
     /// longest ago are kept no more. Returns the cells that are not wanted any more.
-    pub(crate) fn expect(&mut self, kind: &CellKind, cells: usize) -> Vec<C> {
+    pub(crate) fn expect(&mut self, kind: &CellKind, cells: usize, now: Instant) -> Vec<C> {
         let found = self.shelves.iter().position(|shelf| shelf.kind == *kind);
         let mut shelf = found.map_or_else(
             || Shelf {
                 kind: kind.clone(),
+                base: 0,
+                demand: Demand::default(),
                 wanted: 0,
                 making: 0,
                 cells: Vec::new(),
             },
             |at| self.shelves.remove(at),
         );
-        shelf.wanted = cells.min(self.max);
+        shelf.base = cells;
         self.shelves.insert(0, shelf);
-        let mut left = self.max;
+        self.trim(now)
+    }
+
+    /// Decides anew how many are wanted of each kind; the cells that are not wanted any more.
+    pub(crate) fn trim(&mut self, now: Instant) -> Vec<C> {
+        let mut left = self.bounds;
+        let mut grant = |kind: &CellKind, cells: usize| {
+            let cost = cost_mib(kind);
+            let granted = cells.min(left.cells).min(left.memory_mib / cost);
+            left.cells -= granted;
+            left.memory_mib -= granted * cost;
+            granted
+        };
+        // What was asked for comes before what the demand of one kind would have.
+        for shelf in &mut self.shelves {
+            shelf.wanted = grant(&shelf.kind, shelf.base);
+        }
+        for shelf in self.shelves.iter_mut().filter(|shelf| shelf.base > 0) {
+            let more = shelf.demand.cells(now).saturating_sub(shelf.wanted);
+            shelf.wanted += grant(&shelf.kind, more);
+        }
         let mut surplus = Vec::new();
         for shelf in &mut self.shelves {
-            shelf.wanted = shelf.wanted.min(left);
-            left -= shelf.wanted;
             surplus.extend(shelf.cells.drain(shelf.wanted.min(shelf.cells.len())..));
         }
         self.shelves.retain(|shelf| shelf.wanted > 0 || shelf.making > 0);
@@ -54,22 +151,39 @@ impl<C> Ready<C> {
     }
 
     /// A ready cell of exactly this kind.
-    pub(crate) fn take(&mut self, kind: &CellKind) -> Option<C> {
-        self.shelves.iter_mut().find(|shelf| shelf.kind == *kind)?.cells.pop()
+    pub(crate) fn take(&mut self, kind: &CellKind, now: Instant) -> Option<C> {
+        let shelf = self.shelves.iter_mut().find(|shelf| shelf.kind == *kind);
+        let cell = shelf.and_then(|shelf| {
+            shelf.demand.note(now);
+            shelf.cells.pop()
+        });
+        let counts = self.counts_of(kind);
+        match &cell {
+            Some(_) => counts.hits += 1,
+            None => counts.misses += 1,
+        }
+        cell
     }
 
-    /// The kind of which a cell is to be made now. [`Ready::put`] or [`Ready::failed`] must follow.
-    pub(crate) fn next(&mut self) -> Option<CellKind> {
-        let shelf = self
-            .shelves
-            .iter_mut()
-            .find(|shelf| shelf.cells.len() + shelf.making < shelf.wanted)?;
+    /// What is to be made now: kinds of which none is ready come first. [`Ready::put`] or [`Ready::failed`] must follow.
+    pub(crate) fn next(&mut self) -> Option<Next> {
+        let lacking = |shelf: &Shelf<C>| shelf.cells.len() + shelf.making < shelf.wanted;
+        let empty = |shelf: &Shelf<C>| shelf.cells.is_empty() && shelf.making == 0;
+        let urgent = self.shelves.iter().position(|shelf| lacking(shelf) && empty(shelf));
+        let at = urgent.or_else(|| self.shelves.iter().position(lacking))?;
+        let shelf = &mut self.shelves[at];
         shelf.making += 1;
-        Some(shelf.kind.clone())
+        Some(Next {
+            kind: shelf.kind.clone(),
+            urgent: urgent.is_some(),
+        })
     }
 
-    /// A cell is made. Returns it when it is not wanted any more.
-    pub(crate) fn put(&mut self, kind: &CellKind, cell: C) -> Option<C> {
+    /// A cell is made, which took so long. Returns it when it is not wanted any more.
+    pub(crate) fn put(&mut self, kind: &CellKind, cell: C, took: Duration) -> Option<C> {
+        let counts = self.counts_of(kind);
+        counts.made += 1;
+        counts.making += took;
         let Some(shelf) = self.made(kind) else {
             return Some(cell);
         };
@@ -82,6 +196,7 @@ impl<C> Ready<C> {
 
     /// A cell could not be made.
     pub(crate) fn failed(&mut self, kind: &CellKind) {
+        self.counts_of(kind).failed += 1;
         self.made(kind);
     }
 
@@ -91,23 +206,54 @@ impl<C> Ready<C> {
         Some(shelf)
     }
 
+    fn counts_of(&mut self, kind: &CellKind) -> &mut Readiness {
+        &mut self.counts[level(kind) as usize]
+    }
+
     /// Cells that are ready.
     pub(crate) fn len(&self) -> usize {
         self.shelves.iter().map(|shelf| shelf.cells.len()).sum()
     }
 
+    /// Whether more are wanted than were asked for: then [`Ready::trim`] is to be called after a while.
+    pub(crate) fn is_swollen(&self) -> bool {
+        self.shelves.iter().any(|shelf| shelf.wanted > shelf.base)
+    }
+
+    /// How each level stands.
+    pub(crate) fn readiness(&self) -> Vec<(Prepared, Readiness)> {
+        let of = |wanted: Prepared| {
+            let mut counts = self.counts[wanted as usize];
+            for shelf in self.shelves.iter().filter(|shelf| level(&shelf.kind) == wanted) {
+                counts.ready += shelf.cells.len();
+                counts.wanted += shelf.wanted;
+            }
+            (wanted, counts)
+        };
+        [Prepared::Cell, Prepared::Stem].map(of).to_vec()
+    }
+
     /// Wants nothing any more; all cells.
     pub(crate) fn clear(&mut self) -> Vec<C> {
-        self.max = 0;
+        self.bounds.cells = 0;
         self.shelves.drain(..).flat_map(|shelf| shelf.cells).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sonagi_ports::Mount;
+    use sonagi_ports::{Mount, Stem};
 
     use super::*;
+
+    const NO_TIME: Duration = Duration::ZERO;
+
+    fn ready(cells: usize) -> Ready<u32> {
+        Ready::new(Bounds {
+            cells,
+            memory_mib: 1000,
+        })
+    }
 
     fn kind(name: &str) -> CellKind {
         CellKind {
@@ -122,8 +268,8 @@ mod tests {
 
     fn fill(ready: &mut Ready<u32>, from: u32) -> u32 {
         let mut next = from;
-        while let Some(kind) = ready.next() {
-            assert_eq!(ready.put(&kind, next), None);
+        while let Some(Next { kind, .. }) = ready.next() {
+            assert_eq!(ready.put(&kind, next, NO_TIME), None);
             next += 1;
         }
         next - from
@@ -131,38 +277,101 @@ mod tests {
 
     #[test]
     fn what_is_expected_is_made_once_and_taken_once() {
-        let mut ready = Ready::new(8);
-        assert_eq!(ready.take(&kind("a")), None);
-        assert!(ready.expect(&kind("a"), 2).is_empty());
+        let (mut ready, now) = (ready(8), Instant::now());
+        assert_eq!(ready.take(&kind("a"), now), None);
+        assert!(ready.expect(&kind("a"), 2, now).is_empty());
         assert_eq!((fill(&mut ready, 1), ready.len()), (2, 2));
-        assert_eq!(ready.take(&kind("b")), None);
-        assert_eq!(ready.take(&kind("a")), Some(2));
+        assert_eq!(ready.take(&kind("b"), now), None);
+        assert_eq!(ready.take(&kind("a"), now), Some(2));
         assert_eq!(fill(&mut ready, 3), 1, "the one taken is replaced");
+        let (_, counts) = ready.readiness()[0];
+        assert_eq!((counts.hits, counts.misses, counts.made, counts.ready), (1, 2, 3, 2));
     }
 
     #[test]
     fn the_bound_holds_and_the_newest_expectation_wins() {
-        let mut ready = Ready::new(3);
-        ready.expect(&kind("a"), 9);
+        let (mut ready, now) = (ready(3), Instant::now());
+        ready.expect(&kind("a"), 9, now);
         assert_eq!(fill(&mut ready, 1), 3);
-        assert_eq!(ready.expect(&kind("b"), 2), [2, 3]);
+        assert_eq!(ready.expect(&kind("b"), 2, now), [2, 3]);
         assert_eq!(fill(&mut ready, 4), 2);
-        assert_eq!((ready.take(&kind("a")), ready.take(&kind("a"))), (Some(1), None));
+        assert_eq!(
+            (ready.take(&kind("a"), now), ready.take(&kind("a"), now)),
+            (Some(1), None)
+        );
+    }
+
+    #[test]
+    fn memory_is_a_bound_as_well() {
+        let now = Instant::now();
+        let mut ready = Ready::<u32>::new(Bounds {
+            cells: 100,
+            memory_mib: 100,
+        });
+        let mut heavy = kind("a");
+        heavy.stem = Some(Stem {
+            program: Vec::new(),
+            environment: Vec::new(),
+            forks: false,
+        });
+        ready.expect(&heavy, 50, now);
+        assert_eq!(fill(&mut ready, 1), 4);
+        ready.expect(&kind("b"), 50, now);
+        assert_eq!(ready.readiness()[0].1.wanted, 50, "the newest wins");
+        assert_eq!(ready.readiness()[1].1.wanted, 2);
+    }
+
+    #[test]
+    fn demand_makes_more_and_fades() {
+        let (mut ready, now) = (ready(20), Instant::now());
+        ready.expect(&kind("a"), 2, now);
+        fill(&mut ready, 1);
+        for _ in 0..12 {
+            ready.take(&kind("a"), now);
+        }
+        assert!(ready.trim(now).is_empty());
+        assert!(ready.is_swollen());
+        assert_eq!(fill(&mut ready, 10), 12);
+        assert_eq!(
+            ready.trim(now + HALF_LIFE).len(),
+            6,
+            "half of them counts after that time"
+        );
+        assert_eq!(ready.trim(now + HALF_LIFE * 20).len(), 4);
+        assert!(!ready.is_swollen());
+        assert_eq!(ready.len(), 2, "what was asked for stays");
+    }
+
+    #[test]
+    fn a_kind_without_any_comes_first() {
+        let (mut ready, now) = (ready(8), Instant::now());
+        ready.expect(&kind("a"), 2, now);
+        ready.expect(&kind("b"), 2, now);
+        let order = [("b", true), ("a", true), ("b", false), ("a", false)];
+        for (name, urgent) in order {
+            let next = Next {
+                kind: kind(name),
+                urgent,
+            };
+            assert_eq!(ready.next().as_ref(), Some(&next));
+            ready.put(&kind(name), 1, NO_TIME);
+        }
+        assert_eq!(ready.next(), None);
     }
 
     #[test]
     fn what_is_expected_no_more_goes() {
-        let mut ready = Ready::new(8);
-        ready.expect(&kind("a"), 2);
-        assert_eq!(ready.next(), Some(kind("a")));
-        assert!(ready.expect(&kind("a"), 0).is_empty());
-        assert_eq!(ready.put(&kind("a"), 1), Some(1), "it came too late");
-        ready.expect(&kind("a"), 1);
-        assert_eq!(ready.next(), Some(kind("a")));
+        let (mut ready, now) = (ready(8), Instant::now());
+        ready.expect(&kind("a"), 2, now);
+        assert!(ready.next().is_some());
+        assert!(ready.expect(&kind("a"), 0, now).is_empty());
+        assert_eq!(ready.put(&kind("a"), 1, NO_TIME), Some(1), "it came too late");
+        ready.expect(&kind("a"), 1, now);
+        assert!(ready.next().is_some());
         ready.failed(&kind("a"));
         assert_eq!(fill(&mut ready, 5), 1, "tried again");
         assert_eq!(ready.clear(), [5]);
-        assert!(ready.expect(&kind("a"), 1).is_empty());
+        assert!(ready.expect(&kind("a"), 1, now).is_empty());
         assert_eq!(ready.next(), None);
     }
 }

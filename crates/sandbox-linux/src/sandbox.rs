@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use sonagi_ports::{CellKind, LaunchPlan, Sandbox, SandboxError, Started};
+use sonagi_ports::{CellKind, LaunchPlan, Prepared, Readiness, Sandbox, SandboxError, Started};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -23,13 +23,18 @@ use crate::launch::Spawner;
 use crate::link::Link;
 use crate::plan;
 use crate::protocol::{Order, When};
-use crate::ready::Ready;
+use crate::ready::{Next, Ready};
 use crate::uids::Uids;
 
 /// Longest wait for all instances to go.
 const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(15);
 /// Longest wait of the refill for a moment without starts.
-const QUIET_LIMIT: Duration = Duration::from_millis(100);
+const QUIET_LIMIT: Duration = Duration::from_millis(50);
+/// How long nobody must have started anything before a cell is made ahead, and if none of its kind is ready.
+const QUIET: Duration = Duration::from_millis(8);
+const URGENT_QUIET: Duration = Duration::from_millis(3);
+/// Between looks at whether demand has faded, while more is kept ready than was asked for.
+const TRIM_PAUSE: Duration = Duration::from_secs(5);
 /// Pause after a cell could not be made ahead of time.
 const REFILL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -99,7 +104,7 @@ impl LinuxSandbox {
             link: Link::new(spawner.socket)?,
             uids: Mutex::new(Uids::new(spawner.uids)),
             next_cell: AtomicU64::new(1),
-            ready: Mutex::new(Ready::new(spawner.ready_cells_max)),
+            ready: Mutex::new(Ready::new(spawner.ready)),
             refill: Notify::new(),
             instances: Mutex::default(),
             alive: watch::Sender::new(0),
@@ -192,9 +197,9 @@ impl Inner {
 
     async fn cell_for(self: &Arc<Self>, kind: &CellKind, alive: Alive) -> Result<Cell, SandboxError> {
         loop {
-            let taken = self.ready.lock().take(kind);
-            let Some(mut cell) = taken else { break };
+            let taken = self.ready.lock().take(kind, Instant::now());
             self.refill.notify_one();
+            let Some(mut cell) = taken else { break };
             if cell.is_waiting() {
                 cell.count(alive);
                 return Ok(cell);
@@ -204,15 +209,21 @@ impl Inner {
         Cell::prepare(self, kind, When::OnDemand, Some(alive)).await
     }
 
-    /// Makes cells that are expected, one after the other, when nobody starts.
+    /// Makes cells that are expected, one after the other, when nobody starts; lets go of those that are not worth their
+    /// memory any more.
     async fn keep_ready(self: Arc<Self>) {
         let made = async {
             loop {
-                self.refill.notified().await;
+                let swollen = self.ready.lock().is_swollen();
+                tokio::select! {
+                    () = self.refill.notified() => {}
+                    () = tokio::time::sleep(TRIM_PAUSE), if swollen => {}
+                }
                 loop {
+                    drop(self.trim());
                     let next = self.ready.lock().next();
-                    let Some(kind) = next else { break };
-                    self.make_ready(&kind).await;
+                    let Some(next) = next else { break };
+                    self.make_ready(&next).await;
                 }
             }
         };
@@ -223,16 +234,33 @@ impl Inner {
         }
     }
 
-    async fn make_ready(self: &Arc<Self>, kind: &CellKind) {
-        let mut starting = self.starting.subscribe();
+    fn trim(&self) -> Vec<Cell> {
+        self.ready.lock().trim(Instant::now())
+    }
+
+    async fn make_ready(self: &Arc<Self>, next: &Next) {
+        let settle = if next.urgent { URGENT_QUIET } else { QUIET };
         // Busy all the time means that cells are needed all the more.
-        drop(tokio::time::timeout(QUIET_LIMIT, starting.wait_for(|starting| *starting == 0)).await);
-        match Cell::prepare(self, kind, When::Ahead, None).await {
-            Ok(cell) => drop(self.ready.lock().put(kind, cell)),
+        drop(tokio::time::timeout(QUIET_LIMIT, self.quiet(settle)).await);
+        let begun = Instant::now();
+        match Cell::prepare(self, &next.kind, When::Ahead, None).await {
+            Ok(cell) => drop(self.ready.lock().put(&next.kind, cell, begun.elapsed())),
             Err(error) => {
                 tracing::warn!(%error, "cannot make a cell ahead of time");
                 tokio::time::sleep(REFILL_PAUSE).await;
-                self.ready.lock().failed(kind);
+                self.ready.lock().failed(&next.kind);
+            }
+        }
+    }
+
+    /// Waits until nobody has started anything for so long: what was just started is to have the processors.
+    async fn quiet(&self, settle: Duration) {
+        let mut starting = self.starting.subscribe();
+        loop {
+            drop(starting.wait_for(|starting| *starting == 0).await);
+            tokio::select! {
+                () = tokio::time::sleep(settle) => return,
+                changed = starting.changed() => if changed.is_err() { return },
             }
         }
     }
@@ -278,7 +306,7 @@ impl Sandbox for LinuxSandbox {
             tracing::warn!(%error, "such cells cannot be expected");
             return;
         }
-        let surplus = self.inner.ready.lock().expect(kind, cells);
+        let surplus = self.inner.ready.lock().expect(kind, cells, Instant::now());
         drop(surplus);
         if cells == 0 && kind.stem.as_ref().is_some_and(|stem| stem.forks) {
             let (inner, kind) = (Arc::clone(&self.inner), kind.clone());
@@ -288,6 +316,10 @@ impl Sandbox for LinuxSandbox {
             });
         }
         self.inner.refill.notify_one();
+    }
+
+    fn readiness(&self) -> Vec<(Prepared, Readiness)> {
+        self.inner.ready.lock().readiness()
     }
 
     fn alive(&self) -> usize {

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use sonagi_model::{Revision, RevisionSpec};
 use sonagi_pool::Contracts;
 use sonagi_ports::{CellKind, Sandbox};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Contract, runtime and memory in MiB: what a cell is made for.
 type Kind = (String, String, u32);
+
+/// How long cells of a runtime are kept that no function uses any more.
+const LINGER: Duration = Duration::from_secs(20);
 
 /// How many live revisions use which runtime.
 #[derive(Debug, Default)]
@@ -67,40 +72,93 @@ impl Ahead {
         }
     }
 
-    /// Keeps the sandbox told. Sleeps until the set of runtimes changes.
+    /// Keeps the sandbox told. Sleeps until the set of runtimes changes. What is not used any more is kept for a while:
+    /// whoever replaces a function by another of its runtime does not wait for the runtime to boot.
     pub(crate) async fn run(self: Arc<Self>, contracts: Contracts, sandbox: Arc<dyn Sandbox>, cells: usize) {
-        let mut told: Vec<CellKind> = Vec::new();
+        let mut told = Told::default();
         loop {
-            self.changed.notified().await;
-            let kinds: Vec<(Kind, RevisionSpec)> = self
-                .uses
-                .lock()
-                .iter()
-                .map(|(kind, found)| (kind.clone(), found.spec.clone()))
-                .collect();
-            let contracts = contracts.clone();
-            // Making an interpreter ready for the first time copies files.
-            let wanted = tokio::task::spawn_blocking(move || {
-                let mut wanted = Vec::new();
-                let cells = kinds
-                    .iter()
-                    .filter_map(|((contract, ..), spec)| contracts.get(contract)?.cell(spec));
-                for cell in cells {
-                    if !wanted.contains(&cell) {
-                        wanted.push(cell);
+            let due = told.due();
+            let wait = async {
+                match due {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.changed.notified() => {
+                    let Some(wanted) = self.kinds(&contracts).await else { continue };
+                    told.want(&wanted, Instant::now());
+                    for kind in &wanted {
+                        sandbox.expect(kind, share(cells, wanted.len()));
                     }
                 }
-                wanted
-            });
-            let Ok(wanted) = wanted.await else { continue };
-            for gone in told.iter().filter(|kind| !wanted.contains(kind)) {
-                sandbox.expect(gone, 0);
+                () = wait => {}
             }
-            for kind in &wanted {
-                sandbox.expect(kind, share(cells, wanted.len()));
+            for gone in told.gone(Instant::now()) {
+                sandbox.expect(&gone, 0);
             }
-            told = wanted;
         }
+    }
+
+    /// The kinds of cells that live revisions need, each once.
+    async fn kinds(&self, contracts: &Contracts) -> Option<Vec<CellKind>> {
+        let kinds: Vec<(Kind, RevisionSpec)> = self
+            .uses
+            .lock()
+            .iter()
+            .map(|(kind, found)| (kind.clone(), found.spec.clone()))
+            .collect();
+        let contracts = contracts.clone();
+        // Making an interpreter ready for the first time copies files.
+        let wanted = tokio::task::spawn_blocking(move || {
+            let mut wanted = Vec::new();
+            let cells = kinds
+                .iter()
+                .filter_map(|((contract, ..), spec)| contracts.get(contract)?.cell(spec));
+            for cell in cells {
+                if !wanted.contains(&cell) {
+                    wanted.push(cell);
+                }
+            }
+            wanted
+        });
+        wanted.await.ok()
+    }
+}
+
+/// What the sandbox was told to expect, and since when it is not needed any more.
+#[derive(Debug, Default)]
+struct Told(Vec<(CellKind, Option<Instant>)>);
+
+impl Told {
+    fn want(&mut self, wanted: &[CellKind], now: Instant) {
+        for (kind, unused) in &mut self.0 {
+            match (wanted.contains(kind), &unused) {
+                (true, _) => *unused = None,
+                (false, None) => *unused = Some(now),
+                (false, Some(_)) => {}
+            }
+        }
+        for kind in wanted {
+            if self.0.iter().all(|(known, _)| known != kind) {
+                self.0.push((kind.clone(), None));
+            }
+        }
+    }
+
+    /// When the next one goes.
+    fn due(&self) -> Option<Instant> {
+        let unused = self.0.iter().filter_map(|(_, unused)| *unused);
+        unused.min().map(|since| since + LINGER)
+    }
+
+    /// Those that go now.
+    fn gone(&mut self, now: Instant) -> Vec<CellKind> {
+        let is_over = |unused: &Option<Instant>| unused.is_some_and(|since| since + LINGER <= now);
+        let gone = self.0.iter().filter(|(_, unused)| is_over(unused));
+        let gone = gone.map(|(kind, _)| kind.clone()).collect();
+        self.0.retain(|(_, unused)| !is_over(unused));
+        gone
     }
 }
 
@@ -144,5 +202,27 @@ mod tests {
         for (cells, kinds, each) in [(8, 0, 0), (8, 1, 8), (8, 3, 2), (8, 20, 1), (0, 3, 1)] {
             assert_eq!(share(cells, kinds), each, "{cells} cells, {kinds} runtimes");
         }
+    }
+
+    #[test]
+    fn what_is_not_used_any_more_lingers() {
+        let kind = |name: &str| CellKind {
+            mounts: vec![sonagi_ports::Mount {
+                source: name.into(),
+                target: name.to_owned(),
+                executable: false,
+            }],
+            stem: None,
+        };
+        let (mut told, now) = (Told::default(), Instant::now());
+        told.want(&[kind("a"), kind("b")], now);
+        assert_eq!(told.due(), None);
+        told.want(&[kind("b")], now);
+        assert_eq!(told.due(), Some(now + LINGER));
+        assert!(told.gone(now).is_empty());
+        told.want(&[kind("a")], now + LINGER / 2);
+        assert_eq!(told.due(), Some(now + LINGER / 2 + LINGER), "a is used again, b is not");
+        assert_eq!(told.gone(now + LINGER * 2), [kind("b")]);
+        assert_eq!(told.due(), None);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Response, StatusCode, header};
 use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes};
 use sonagi_pool::{Pool, PoolSnapshot, RevisionSnapshot};
-use sonagi_ports::{CellKind, LaunchPlan, Mount, Sandbox};
+use sonagi_ports::{CellKind, LaunchPlan, Mount, Prepared, Readiness, Sandbox};
 use sonagi_wire::Body;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Mutex;
@@ -102,7 +102,53 @@ impl Health {
                 "# HELP sonagi_{name} {help}\n# TYPE sonagi_{name} {kind}\nsonagi_{name} {value}"
             );
         }
+        write_readiness(&mut text, &self.sandbox.readiness());
         plain(StatusCode::OK, text)
+    }
+}
+
+/// How what is prepared ahead of demand stands, by level.
+fn write_readiness(text: &mut String, levels: &[(Prepared, Readiness)]) {
+    type Value = fn(&Readiness) -> f64;
+    #[expect(clippy::cast_precision_loss, reason = "counts of what fits into this host")]
+    let metrics: [(&str, &str, &str, Value); 7] = [
+        ("prepared_ready", "gauge", "Cells or stems that are ready.", |of| {
+            of.ready as f64
+        }),
+        ("prepared_wanted", "gauge", "Cells or stems to be kept ready.", |of| {
+            of.wanted as f64
+        }),
+        ("prepared_hits_total", "counter", "Starts that found one ready.", |of| {
+            of.hits as f64
+        }),
+        (
+            "prepared_misses_total",
+            "counter",
+            "Starts that found none ready.",
+            |of| of.misses as f64,
+        ),
+        ("prepared_made_total", "counter", "Made ahead of demand.", |of| {
+            of.made as f64
+        }),
+        (
+            "prepared_failed_total",
+            "counter",
+            "Failed to be made ahead of demand.",
+            |of| of.failed as f64,
+        ),
+        (
+            "prepared_making_seconds_total",
+            "counter",
+            "Time that making them ahead of demand took.",
+            |of| of.making.as_secs_f64(),
+        ),
+    ];
+    for (name, kind, help, value) in metrics {
+        let _ = writeln!(text, "# HELP sonagi_{name} {help}\n# TYPE sonagi_{name} {kind}");
+        for (level, readiness) in levels {
+            let (level, value) = (level.as_str(), value(readiness));
+            let _ = writeln!(text, "sonagi_{name}{{level=\"{level}\"}} {value}");
+        }
     }
 }
 

@@ -163,7 +163,8 @@ fn sandbox_options(options: &Options, state: &StateDir) -> sonagi_sandbox_linux:
     sonagi_sandbox_linux::Options {
         uids: options.uid_base..options.uid_base.saturating_add(1_000_000_000),
         uid_count: options.uid_count,
-        ready_cells_max: options.cells,
+        // Demand may raise what is kept ready.
+        ready_cells_max: options.cells.saturating_mul(4),
         ..sonagi_sandbox_linux::Options::new(state.path())
     }
 }
