@@ -32,13 +32,13 @@ impl Leftovers {
         }
     }
 
-    /// Processes that run a program of a function: those that are not the first process of a cell, or wait in one for a
-    /// program.
+    /// Processes that run a program of a function. What only waits for one, the init of a cell or a runtime that was
+    /// booted ahead of demand, is in the root of its file system; a program starts in the folder of its code.
     #[must_use]
     pub fn of_functions(&self) -> usize {
         let program = |id: &&u32| {
-            let line = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            !line.is_empty() && !line.starts_with(b"init")
+            let folder = fs::read_link(format!("/proc/{id}/cwd"));
+            folder.is_ok_and(|folder| folder != Path::new("/"))
         };
         self.processes.iter().filter(program).count()
     }

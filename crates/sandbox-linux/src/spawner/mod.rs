@@ -282,7 +282,7 @@ impl Spawner {
             return Err(Failure::new(Step::Groups, Errno::EXIST, "cell number in use"));
         }
         let events = &self.events;
-        let zygote = self.zygotes.find(&self.shop, kind, |control, number| {
+        let zygote = self.zygotes.find(&self.shop, kind, when, |control, number| {
             epoll::add(events, control, EventData::new_u64(ZYGOTE | number), EventFlags::IN)
         });
         let bare = CellKind {

@@ -24,7 +24,7 @@ use super::texts;
 use super::workshop::Workshop;
 use crate::cgroup::Group;
 use crate::channel;
-use crate::protocol::{At, Failure};
+use crate::protocol::{At, Failure, When};
 use crate::sys::process::{self, Cloned};
 use crate::wire::{Branch, Kind, REPORT_LEN, Report, Step, ZYGOTE_CONTROL_FD, ZYGOTE_FILTER_FD, ZYGOTE_LIBRARY_FD};
 
@@ -81,12 +81,13 @@ pub(super) enum Heard {
 }
 
 impl Zygotes {
-    /// The zygote to ask for a process of this kind; boots one if there is none, which is then not ready yet. `watch` is
-    /// called with the socket and the number of a new one.
+    /// The zygote to ask for a process of this kind. If cells of the kind are made ahead and there is no zygote, one is
+    /// booted, which is then not ready yet. `watch` is called with the socket and the number of a new one.
     pub(super) fn find(
         &mut self,
         shop: &Workshop,
         kind: &CellKind,
+        when: When,
         watch: impl FnOnce(BorrowedFd<'_>, u64) -> Result<(), Errno>,
     ) -> Option<u64> {
         let stem = kind.stem.as_ref().filter(|stem| stem.forks)?;
@@ -96,7 +97,7 @@ impl Zygotes {
             self.all.insert(0, zygote);
             return ready.then_some(number);
         }
-        if self.broken.contains(kind) {
+        if when == When::OnDemand || self.broken.contains(kind) {
             return None;
         }
         if self.all.len() >= ZYGOTES_MAX {
