@@ -4,19 +4,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sonagi_model::Mebibytes;
 
-/// What an instance is charged: what it uses, or what instances of its revision have been seen to use, whichever is
-/// larger; never its configured limit, which few functions come near.
-pub(crate) const fn charge(now: Mebibytes, peak: Option<Mebibytes>, first_guess: Mebibytes, limit: Mebibytes) -> u64 {
+/// What an instance is charged: the most that instances of its revision, itself among them, have been seen to use; never
+/// its configured limit, which few functions come near.
+pub(crate) const fn charge(peak: Option<Mebibytes>, first_guess: Mebibytes, limit: Mebibytes) -> u64 {
     let expected = match peak {
         Some(peak) => peak,
         None if limit.0 < first_guess.0 => limit,
         None => first_guess,
     };
-    if now.0 > expected.0 {
-        now.0 as u64
-    } else {
-        expected.0 as u64
-    }
+    expected.0 as u64
 }
 
 /// The sum of all charges, and its bound.
@@ -70,16 +66,14 @@ mod tests {
     #[test]
     fn an_instance_is_charged_what_it_is_seen_to_use() {
         let table = [
-            (0, None, 1024, 64),
-            (0, None, 48, 48),
-            (80, None, 1024, 80),
-            (10, Some(30), 1024, 30),
-            (40, Some(30), 1024, 40),
-            (10, Some(900), 1024, 900),
+            (None, 1024, 64),
+            (None, 48, 48),
+            (Some(30), 1024, 30),
+            (Some(900), 1024, 900),
         ];
-        for (now, peak, limit, expected) in table {
-            let got = charge(Mebibytes(now), peak.map(Mebibytes), Mebibytes(64), Mebibytes(limit));
-            assert_eq!(got, expected, "now {now}, peak {peak:?}, limit {limit}");
+        for (peak, limit, expected) in table {
+            let got = charge(peak.map(Mebibytes), Mebibytes(64), Mebibytes(limit));
+            assert_eq!(got, expected, "peak {peak:?}, limit {limit}");
         }
     }
 

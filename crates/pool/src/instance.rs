@@ -136,11 +136,13 @@ impl Instance {
 
     /// Its peak memory; what it is charged follows.
     pub(crate) fn measure(&self, budget: &Budget, first_guess: Mebibytes) -> Mebibytes {
-        let (peak, now) = self.sandbox.memory();
+        let peak = self.sandbox.memory_peak();
         let known = self.sub.observe(peak);
-        let charge = crate::budget::charge(now, Some(known), first_guess, self.sub.revision.spec.memory);
-        let old = self.charge.swap(charge, Ordering::SeqCst);
-        budget.adjust(old, charge);
+        let charge = crate::budget::charge(Some(known), first_guess, self.sub.revision.spec.memory);
+        if self.charge() != charge {
+            let old = self.charge.swap(charge, Ordering::SeqCst);
+            budget.adjust(old, charge);
+        }
         peak
     }
 

@@ -272,7 +272,7 @@ impl Inner {
     /// Memory for another instance of a revision, and the instances that go for it.
     fn reserve(self: &Arc<Self>, sub: &SubPool) -> Result<(Reservation, Vec<JoinHandle<()>>), AcquireError> {
         let limit = sub.revision.spec.memory;
-        let amount = crate::budget::charge(Mebibytes(0), sub.peak(), self.options.first_guess, limit);
+        let amount = crate::budget::charge(sub.peak(), self.options.first_guess, limit);
         let mut evicted = Vec::new();
         if self.budget.reserve(amount).is_ok() {
             return Ok((Reservation::new(self.clone(), amount), evicted));

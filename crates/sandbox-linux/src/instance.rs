@@ -1,7 +1,7 @@
 //! One running instance.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -32,8 +32,8 @@ pub(crate) struct Instance {
     /// Until it is destroyed.
     claim: Mutex<Option<Claim>>,
     oom: Mutex<Option<OomGuard>>,
-    /// Peak and present use in MiB as last seen, the peak in the upper half.
-    memory: AtomicU64,
+    /// Peak of memory in MiB as last seen.
+    memory_peak: AtomicU32,
 }
 
 impl Instance {
@@ -46,7 +46,7 @@ impl Instance {
             removed: claim.removed(),
             claim: Mutex::new(Some(claim)),
             oom: Mutex::new(Some(oom)),
-            memory: AtomicU64::new(0),
+            memory_peak: AtomicU32::new(0),
         }
     }
 
@@ -110,9 +110,8 @@ impl Instance {
     }
 
     fn note_memory(&self) {
-        if let Ok((peak, now)) = self.group.memory() {
-            self.memory
-                .store(u64::from(peak.0) << 32 | u64::from(now.0), Ordering::Relaxed);
+        if let Ok(peak) = self.group.memory_peak() {
+            self.memory_peak.store(peak.0, Ordering::Relaxed);
         }
     }
 
@@ -157,13 +156,11 @@ impl RunningSandbox for Instance {
         ended.ok().and_then(|exit| *exit).unwrap_or(Exit::Reclaimed)
     }
 
-    fn memory(&self) -> (Mebibytes, Mebibytes) {
+    fn memory_peak(&self) -> Mebibytes {
         if !self.is_ending() {
             self.note_memory();
         }
-        let both = self.memory.load(Ordering::Relaxed);
-        let half = |value: u64| Mebibytes(u32::try_from(value & u64::from(u32::MAX)).unwrap_or(u32::MAX));
-        (half(both >> 32), half(both))
+        Mebibytes(self.memory_peak.load(Ordering::Relaxed))
     }
 
     async fn destroy(&self) {

@@ -138,7 +138,7 @@ async fn instances_are_charged_what_they_are_seen_to_use() {
     let revision = bed.revision();
     let lease = bed.lease(&revision).await;
     assert_eq!(bed.pool.snapshot().memory, Mebibytes(64));
-    bed.instance(&lease).set_memory(Mebibytes(100), Mebibytes(30));
+    bed.instance(&lease).set_memory_peak(Mebibytes(100));
     assert_eq!(lease.memory_peak(), Mebibytes(100));
     assert_eq!(bed.pool.snapshot().memory, Mebibytes(100));
     let _second = bed.lease(&revision).await;
@@ -147,7 +147,7 @@ async fn instances_are_charged_what_they_are_seen_to_use() {
         Mebibytes(200),
         "the peak of its revision is expected of each"
     );
-    bed.instance(&lease).set_memory(Mebibytes(120), Mebibytes(120));
+    bed.instance(&lease).set_memory_peak(Mebibytes(120));
     let _peak = lease.memory_peak();
     assert!(bed.pool.acquire(&revision).await.is_err());
     lease.condemn();

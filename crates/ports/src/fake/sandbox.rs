@@ -221,7 +221,7 @@ pub struct FakeInstance {
     output: Mutex<Option<UnixStream>>,
     channel: Mutex<Option<UnixStream>>,
     end: watch::Sender<Option<Exit>>,
-    memory: Mutex<(Mebibytes, Mebibytes)>,
+    memory_peak: Mutex<Mebibytes>,
     frozen: AtomicBool,
     freezes: AtomicU32,
     thaws: AtomicU32,
@@ -237,7 +237,7 @@ impl FakeInstance {
             output: Mutex::new(Some(output)),
             channel: Mutex::new(channel),
             end: watch::Sender::new(None),
-            memory: Mutex::new((Mebibytes(20), Mebibytes(10))),
+            memory_peak: Mutex::new(Mebibytes(20)),
             frozen: AtomicBool::new(false),
             freezes: AtomicU32::new(0),
             thaws: AtomicU32::new(0),
@@ -282,9 +282,9 @@ impl FakeInstance {
         self.channel.lock().take()
     }
 
-    /// Its peak and present memory from now on.
-    pub fn set_memory(&self, peak: Mebibytes, now: Mebibytes) {
-        *self.memory.lock() = (peak, now);
+    /// Its peak of memory from now on.
+    pub fn set_memory_peak(&self, peak: Mebibytes) {
+        *self.memory_peak.lock() = peak;
     }
 
     /// From now on it cannot be thawed.
@@ -358,8 +358,8 @@ impl RunningSandbox for FakeInstance {
         seen.expect("it has just been seen")
     }
 
-    fn memory(&self) -> (Mebibytes, Mebibytes) {
-        *self.memory.lock()
+    fn memory_peak(&self) -> Mebibytes {
+        *self.memory_peak.lock()
     }
 
     async fn destroy(&self) {

@@ -60,6 +60,15 @@ pub(super) fn read_number(dir: BorrowedFd<'_>, name: &str) -> Result<u64, Errno>
     number(&read(dir, name)?).ok_or(Errno::INVAL)
 }
 
+/// Reads an open file that holds one number from its beginning, in one call. `max` reads as the largest one.
+pub(super) fn read_number_from_start(file: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // The longest is a number of twenty digits and the end of its line.
+    let mut buffer = [0; 32];
+    let got = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut buffer, 0))?;
+    let text = std::str::from_utf8(&buffer[..got]).map_err(|_| Errno::ILSEQ)?;
+    number(text).ok_or(Errno::INVAL)
+}
+
 /// The number in a one-line file.
 pub(super) fn number(text: &str) -> Option<u64> {
     match text.trim() {

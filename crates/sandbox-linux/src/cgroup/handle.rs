@@ -1,8 +1,8 @@
 //! One group seen through descriptors alone: what the server holds for each instance.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -26,6 +26,8 @@ pub struct GroupHandle {
 #[derive(Debug)]
 struct Inner {
     back: Back,
+    /// The file with the peak of memory, kept open once it was read.
+    peak: OnceLock<OwnedFd>,
     /// Set while we keep it frozen.
     frozen: AtomicBool,
     /// Set when it was ended for using more memory than it may, by us rather than by the kernel.
@@ -43,6 +45,7 @@ impl GroupHandle {
         Self {
             inner: Arc::new(Inner {
                 back,
+                peak: OnceLock::new(),
                 frozen: AtomicBool::new(false),
                 exceeded: AtomicBool::new(false),
             }),
@@ -155,17 +158,27 @@ impl GroupHandle {
         self.life().wait_empty(at_most)
     }
 
-    /// The most memory it has used, and what it uses now. Files under `/tmp` count, and so do pages of files that the
-    /// kernel keeps for it and could take back.
+    /// The most memory it has used. Files under `/tmp` count, and so do pages of files that the kernel keeps for it and
+    /// could take back. One system call, since it is asked after every event.
     ///
     /// # Errors
     /// As the kernel says; `ENODEV` when the group is gone.
-    pub fn memory(&self) -> Result<(Mebibytes, Mebibytes), Errno> {
-        let (peak, now) = match &self.inner.back {
-            Back::V1(v1) => v1.memory(),
-            Back::V2(v2) => v2.memory(),
-        }?;
-        Ok((Mebibytes::holding(peak), Mebibytes::holding(now)))
+    pub fn memory_peak(&self) -> Result<Mebibytes, Errno> {
+        if self.inner.peak.get().is_none() {
+            let opened = match &self.inner.back {
+                Back::V1(v1) => v1.peak(),
+                Back::V2(v2) => v2.peak(),
+            };
+            match opened {
+                // Two threads may open it at once; one of the two descriptors is then dropped.
+                Ok(file) => drop(self.inner.peak.set(file)),
+                // Kernels before 5.19 do not keep the peak on v2: the present use is the best there is.
+                Err(Errno::NOENT) => return self.usage().map(Mebibytes::holding),
+                Err(error) => return Err(error),
+            }
+        }
+        let file = self.inner.peak.get().ok_or(Errno::NOENT)?;
+        files::read_number_from_start(file.as_fd()).map(Mebibytes::holding)
     }
 
     /// How many of its processes were killed for want of memory: by the kernel, or by [`super::OomWatch`], which counts

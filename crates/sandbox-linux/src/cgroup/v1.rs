@@ -52,12 +52,9 @@ impl Folders {
         files::write_if_present(cpu, "cpu.cfs_burst_us", &cap.quota_us.to_string())
     }
 
-    pub(super) fn memory(&self) -> Result<(u64, u64), Errno> {
-        let now = self.usage()?;
-        Ok((
-            files::read_number(self.memory.as_fd(), "memory.max_usage_in_bytes")?,
-            now,
-        ))
+    /// The file with the most memory ever used.
+    pub(super) fn peak(&self) -> Result<OwnedFd, Errno> {
+        files::open(self.memory.as_fd(), "memory.max_usage_in_bytes", OFlags::RDONLY)
     }
 
     pub(super) fn usage(&self) -> Result<u64, Errno> {

@@ -39,14 +39,9 @@ impl Folder {
         files::write_if_present(self.dir(), "cpu.max.burst", &cap.quota_us.to_string())
     }
 
-    pub(super) fn memory(&self) -> Result<(u64, u64), Errno> {
-        let now = self.usage()?;
-        match files::read_number(self.dir(), "memory.peak") {
-            Ok(peak) => Ok((peak, now)),
-            // Kernels before 5.19 do not keep the peak.
-            Err(Errno::NOENT) => Ok((now, now)),
-            Err(error) => Err(error),
-        }
+    /// The file with the most memory ever used.
+    pub(super) fn peak(&self) -> Result<OwnedFd, Errno> {
+        files::open(self.dir(), "memory.peak", OFlags::RDONLY)
     }
 
     pub(super) fn usage(&self) -> Result<u64, Errno> {

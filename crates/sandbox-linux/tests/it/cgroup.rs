@@ -314,7 +314,7 @@ fn under_watch(test: &str, script: &str) -> (ExitStatus, u64, u32) {
     assert!(watched.oom_kills().unwrap() <= kills);
     drop(guard);
     assert!(watch.is_empty());
-    (status, kills, group.handle().memory().unwrap().0.0)
+    (status, kills, group.handle().memory_peak().unwrap().0)
 }
 
 // `tail` keeps the last line of its input in memory, and zeros have no end of line.
