@@ -1,7 +1,7 @@
 //! Lines of functions, in files of bounded size per function.
 //!
-//! What was written survives the end of the process; a power cut may lose the last seconds, since lines are not worth a
-//! flush to disk. Writing never blocks the caller.
+//! Lines are written some 20 ms after they came, many at once. What was written survives the end of the process; a power
+//! cut may lose the last seconds, since lines are not worth a flush to disk. Writing never blocks the caller.
 
 mod followers;
 mod inbox;

@@ -16,7 +16,7 @@ use super::line::encode;
 use super::segments::Segments;
 
 /// Commands taken at once; lines of one function among them become one write.
-const BATCH: usize = 256;
+const BATCH: usize = 1024;
 /// Functions whose newest segment is open.
 const OPEN_FILES: usize = 64;
 
@@ -50,7 +50,14 @@ impl Writer {
     /// Writes until the queue is closed and empty.
     pub(super) fn serve(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut taken = Vec::with_capacity(BATCH);
-        while commands.blocking_recv_many(&mut taken, BATCH) > 0 {
+        while let Some(first) = commands.blocking_recv() {
+            taken.push(first);
+            self.backlog.gather();
+            while taken.len() < BATCH
+                && let Ok(command) = commands.try_recv()
+            {
+                taken.push(command);
+            }
             let mut batches: HashMap<FunctionId, Batch> = HashMap::new();
             let mut waiters: Vec<oneshot::Sender<()>> = Vec::new();
             for command in taken.drain(..) {
