@@ -25,16 +25,15 @@
 //! The peer is function code: lengths are bounded before anything is kept, and a frame that is not allowed ends the
 //! conversation.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use sonagi_model::FunctionError;
 use sonagi_ports::Call;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
 
 use super::attributes;
+use super::quiet::QuietStream;
 
 /// Bytes before a frame's rest.
 const HEAD: usize = 5;
@@ -85,7 +84,7 @@ pub(super) enum Silence {
 #[derive(Debug)]
 pub(super) struct Line {
     /// Until it is closed.
-    stream: Option<UnixStream>,
+    stream: Option<QuietStream>,
     buffer: BytesMut,
     /// Largest whole answer.
     limit: usize,
@@ -101,7 +100,7 @@ impl Line {
     /// Takes a non-blocking socket over. To be called on a tokio runtime.
     pub(super) fn new(stream: StdUnixStream, limit: usize) -> io::Result<Self> {
         Ok(Self {
-            stream: Some(UnixStream::from_std(stream)?),
+            stream: Some(QuietStream::new(stream)?),
             buffer: BytesMut::new(),
             limit,
             asked: false,
@@ -185,7 +184,7 @@ impl Line {
             let Some(stream) = &mut self.stream else {
                 return Err(Silence::End);
             };
-            match stream.read_buf(&mut self.buffer).await {
+            match stream.read(&mut self.buffer).await {
                 Ok(0) => return Err(Silence::End),
                 Ok(_) => {}
                 Err(error) => {
@@ -212,23 +211,26 @@ impl Line {
     }
 
     /// Sends an event. An error means that the function did not get it whole.
-    pub(super) async fn tell(&mut self, call: &Call, function_arn: &str, new_trace: String) -> io::Result<()> {
+    pub(super) async fn tell(
+        &mut self,
+        call: &Call,
+        function_arn: &str,
+        new_trace: impl FnOnce() -> String,
+    ) -> io::Result<()> {
         let head = self.event_head(call, function_arn, new_trace);
-        let payload = &call.payload;
-        let parts = [IoSlice::new(&head), IoSlice::new(payload)];
-        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let sent = stream.write_vectored(&parts).await?;
-        if sent < head.len() {
-            stream.write_all(&head[sent..]).await?;
-        }
-        stream.write_all(&payload[sent.saturating_sub(head.len())..]).await
+        let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        stream.write(&head, &call.payload).await
     }
 
-    fn event_head(&mut self, call: &Call, function_arn: &str, new_trace: String) -> Vec<u8> {
+    fn event_head(&mut self, call: &Call, function_arn: &str, new_trace: impl FnOnce() -> String) -> Vec<u8> {
         let given = |key| call.attributes.get(key).filter(|value| !value.is_empty());
         let arn = given(attributes::INVOKED_ARN).unwrap_or(function_arn);
         let told = if arn == self.arn { "" } else { arn };
-        let trace = given(attributes::TRACE_ID).unwrap_or(&new_trace);
+        let new = given(attributes::TRACE_ID)
+            .is_none()
+            .then(new_trace)
+            .unwrap_or_default();
+        let trace = given(attributes::TRACE_ID).unwrap_or(&new);
         let tenant = given(attributes::TENANT_ID).unwrap_or_default();
         let context = given(attributes::CLIENT_CONTEXT).unwrap_or_default();
         let identity = given(attributes::COGNITO_IDENTITY).unwrap_or_default();
@@ -417,7 +419,7 @@ mod tests {
             attributes,
         };
         for arn in ["arn:x", ""] {
-            line.tell(&call, "arn:x", "Root=1".to_owned()).await.unwrap();
+            line.tell(&call, "arn:x", || "Root=1".to_owned()).await.unwrap();
             let mut seen = vec![0; EVENT_HEAD + 6 + arn.len() + 7 + 3];
             function.read_exact(&mut seen).unwrap();
             let (head, texts) = seen.split_at(EVENT_HEAD);

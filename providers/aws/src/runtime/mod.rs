@@ -15,6 +15,7 @@ mod environment;
 mod exchange;
 mod launch;
 mod narrate;
+mod quiet;
 mod server;
 mod session;
 mod socket;

@@ -99,7 +99,7 @@ impl Talk {
         line.asked = false;
         line.busy = true;
         let facts = &self.facts;
-        let new_trace = trace::new(facts.clock.now(), facts.entropy.as_ref());
+        let new_trace = || trace::new(facts.clock.now(), facts.entropy.as_ref());
         if let Err(error) = line.tell(&call, &facts.function_arn, new_trace).await {
             tracing::debug!(%error, "an event could not be handed over");
             self.ended(line).await;
