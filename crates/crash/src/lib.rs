@@ -110,12 +110,14 @@ pub fn reach_stage(action: &str, stage: &str) {
 #[macro_export]
 macro_rules! crash_point {
     ($point:literal) => {
-        #[cfg(debug_assertions)]
-        $crate::reach($point);
+        if cfg!(debug_assertions) {
+            $crate::reach($point);
+        }
     };
     ($action:expr, $stage:literal) => {
-        #[cfg(debug_assertions)]
-        $crate::reach_stage($action, $stage);
+        if cfg!(debug_assertions) {
+            $crate::reach_stage($action, $stage);
+        }
     };
 }
 

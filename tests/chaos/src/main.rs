@@ -31,6 +31,9 @@ enum Campaign {
     CrashPoints {
         /// Only points whose name contains this.
         filter: Option<String>,
+        /// Only the first time that each point is reached.
+        #[arg(long)]
+        first: bool,
     },
     /// Copy its disk at random moments under load.
     PowerCut {
@@ -69,7 +72,7 @@ async fn run(campaign: Campaign) -> Result<()> {
             let findings = kill::run(numbers).await?;
             println!("kill: {events} events, {kills} kills, 0 lost, 0 doubles: {findings:?}");
         }
-        Campaign::CrashPoints { filter } => points(filter.as_deref()).await?,
+        Campaign::CrashPoints { filter, first } => points(filter.as_deref(), first).await?,
         Campaign::PowerCut { cuts, seed } => {
             let findings = power_cut::run(cuts, seed).await?;
             println!("power-cut: 0 missing: {findings:?}");
@@ -78,10 +81,12 @@ async fn run(campaign: Campaign) -> Result<()> {
     Ok(())
 }
 
-async fn points(filter: Option<&str>) -> Result<()> {
+async fn points(filter: Option<&str>, first: bool) -> Result<()> {
     let (mut held, mut passed) = (std::collections::BTreeSet::new(), 0);
     let wanted = crash_points::all().into_iter();
-    for (point, hit) in wanted.filter(|(point, _)| filter.is_none_or(|filter| point.contains(filter))) {
+    let wanted =
+        wanted.filter(|(point, hit)| filter.is_none_or(|filter| point.contains(filter)) && (!first || *hit == 1));
+    for (point, hit) in wanted {
         match crash_points::run(&point, hit).await? {
             Outcome::Held => {
                 println!("held         {point}:{hit}");
