@@ -130,6 +130,8 @@ def main():
     zygote = os.environ.get("SONAGI_ZYGOTE")
     if zygote:
         _branch(zygote)
+        # Once more: a forked process has yet to take its own copies of the pages that are written to.
+        _rehearse(runtime)
     booted = {name for name in sys.modules if "." not in name} - lambdas
     channel = runtime.open_channel()
     channel.send(b"R")
