@@ -29,6 +29,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Part {
+    /// A server that does nothing, started by the floor suite as a process of its own.
+    #[command(hide = true)]
+    Hello,
     /// The reference's proxy, started by the warm suite as a process of its own.
     #[command(hide = true)]
     Proxy {
@@ -40,8 +43,10 @@ enum Part {
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(Part::Proxy { backends }) = arguments.part {
-        return proxy::serve(&backends).await;
+    match arguments.part {
+        Some(Part::Hello) => return proxy::hello().await,
+        Some(Part::Proxy { backends }) => return proxy::serve(&backends).await,
+        None => {}
     }
     ensure!(
         (0.01..=10.0).contains(&arguments.scale),

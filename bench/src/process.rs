@@ -119,7 +119,9 @@ pub fn usage(root: u32) -> Usage {
     total
 }
 
-fn family(root: u32) -> Vec<u32> {
+/// A process and everything it started that is still there.
+#[must_use]
+pub fn family(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut at = 0;
     while let Some(id) = found.get(at).copied() {

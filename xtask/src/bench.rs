@@ -13,6 +13,7 @@ use crate::{setup, shell};
 /// Something is missing or failed; the part that did has printed it.
 pub fn run(checkout: &Checkout, suite: Option<&str>, record: bool, scale: f64) -> Result<()> {
     setup::run(checkout)?;
+    setup::references::run(checkout)?;
     println!("bench: building the release (the first time takes minutes)");
     let mut build = Command::new("cargo");
     build

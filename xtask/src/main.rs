@@ -26,8 +26,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Install what tests, demo and benchmarks need and is missing.
-    Setup,
+    /// Install what tests and demo need and is missing.
+    Setup {
+        /// And what the benchmarks stand beside.
+        #[arg(long)]
+        bench: bool,
+    },
     /// Check crate arrows, licenses, sources, bans and the text of the tree.
     Tidy,
     /// Set up, check and run all tests (debug build).
@@ -58,7 +62,8 @@ enum Chore {
 fn main() -> ExitCode {
     let checkout = checkout::Checkout::locate();
     let result = match Arguments::parse().chore {
-        Chore::Setup => setup::run(&checkout),
+        Chore::Setup { bench: false } => setup::run(&checkout),
+        Chore::Setup { bench: true } => setup::run(&checkout).and_then(|()| setup::references::run(&checkout)),
         Chore::Tidy => tidy::run(&checkout),
         Chore::Test { filter } => suite::run(&checkout, filter.as_deref()),
         Chore::Chaos { campaign } => chaos::run(&checkout, &campaign),

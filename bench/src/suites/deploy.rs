@@ -38,14 +38,14 @@ pub async fn run(context: &Context) -> Result<Vec<Figure>> {
             "ms",
             &first,
             ("one fsync", &disk),
-            Asked::AtMost(150.0),
+            Asked::AtMost(15.0),
         ),
         Figure::beside(
             "change to the next call running it",
             "ms",
             &change,
             ("one fsync", &disk),
-            Asked::AtMost(50.0),
+            Asked::AtMost(10.0),
         ),
     ])
 }

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use sonagi_testkit::{Client, Platform};
+use anyhow::{Context as _, Result};
+use sonagi_testkit::{Platform, Project};
 use tokio::time::sleep;
 
-use super::{Context, platform};
+use super::{Context, Findings, platform};
+use crate::functions::Many;
+use crate::machine;
 use crate::process::{self, Usage};
 use crate::report::{Figure, Target};
 use crate::stats::Samples;
 
 /// Functions that are deployed.
-const FUNCTIONS: u32 = 1000;
+const FUNCTIONS: u32 = 10_000;
+
+/// Functions that are made by one client script, so that each stays within its time.
+const BATCH: usize = 1000;
 
 /// How long nothing happens.
-const TIME: Duration = Duration::from_secs(20);
+const TIME: Duration = Duration::from_secs(30);
 
 /// How long what the deployments left to do may take.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -23,59 +28,76 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Clock ticks a second, the unit of CPU time in `/proc`.
 const TICKS: f64 = 100.0;
 
-/// Makes the functions through the real client.
-const SCRIPT: &str = r#"
-import io, sys, zipfile, boto3
-buffer = io.BytesIO()
-with zipfile.ZipFile(buffer, "w") as out:
-    out.writestr("app.py", "def handler(event, context):\n    return event\n")
-client = boto3.client("lambda")
-for number in range(int(sys.argv[1])):
-    client.create_function(FunctionName=f"idle-{number}", Runtime="python3.11", Handler="app.handler",
-        Role="arn:aws:iam::000000000000:role/r", Code={"ZipFile": buffer.getvalue()})
-"#;
+/// Samples of one more deployment.
+const ROUNDS: u32 = 20;
 
-pub async fn run(context: &Context) -> Result<Vec<Figure>> {
+const SOURCE: &str = "def handler(event, context):\n    return event\n";
+
+pub async fn run(context: &Context) -> Result<Findings> {
     let platform = platform().await;
     eprintln!("bench: idle: nothing deployed");
     let empty = measure(&platform, context.time(TIME)).await;
-    eprintln!("bench: idle: deploying {FUNCTIONS} functions");
-    let number = FUNCTIONS.to_string();
-    let made = Client::Boto3
-        .run(["-c", SCRIPT, number.as_str()], &platform.aws().await)
-        .await;
-    ensure!(made.success, "deploying failed: {}", made.stderr);
+    let number = context.rounds(FUNCTIONS);
+    eprintln!("bench: idle: deploying {number} functions");
+    let mut first = 0;
+    while first < number {
+        let many = Many {
+            prefix: "idle",
+            first,
+            count: BATCH.min(number - first),
+            memory_mib: 128,
+            source: SOURCE,
+            program: None,
+        };
+        many.deploy(&platform).await?;
+        first += many.count;
+    }
     eprintln!("bench: idle: waiting");
     let full = measure(&platform, context.time(TIME)).await;
-    let one = |value: f64| [value].into_iter().collect::<Samples>();
-    let with = |name: &str| format!("{FUNCTIONS} functions, idle: {name}");
-    Ok(vec![
-        Figure::alone(
-            &with("resident memory"),
-            "MiB",
-            &one(full.resident_mib),
-            Target::AtMost(60.0),
-        ),
-        Figure::alone(
-            &with("CPU, share of a core"),
-            "%",
-            &one(full.cpu_percent),
-            Target::AtMost(0.5),
-        ),
-        Figure::alone(&with("written to disk"), "B", &one(full.written), Target::AtMost(0.0)),
-        Figure::alone(
-            "nothing deployed: resident memory",
-            "MiB",
-            &one(empty.resident_mib),
-            Target::None,
-        ),
-        Figure::alone(
-            "nothing deployed: CPU, share of a core",
-            "%",
-            &one(empty.cpu_percent),
-            Target::None,
-        ),
-    ])
+    let more = one_more(context, &platform).await?;
+    let mut figures = figures("nothing deployed", &empty, 25.0);
+    figures.extend(figures_of(number, &full));
+    let disk = machine::fsync(platform.data(), context.rounds(200))?;
+    figures.push(Figure::beside(
+        &format!("deploy of one more beside {number}, as the command line reports it"),
+        "ms",
+        &more,
+        ("one fsync", &disk),
+        Target::AtMost(15.0),
+    ));
+    Ok(figures.into())
+}
+
+fn figures_of(number: usize, idle: &Idle) -> Vec<Figure> {
+    figures(&format!("{number} functions"), idle, 150.0)
+}
+
+fn figures(what: &str, idle: &Idle, memory: f64) -> Vec<Figure> {
+    let figure = |name: &str, unit, value: f64, most| {
+        let samples = [value].into_iter().collect::<Samples>();
+        Figure::alone(&format!("{what}, idle: {name}"), unit, &samples, Target::AtMost(most))
+    };
+    vec![
+        figure("resident memory", "MiB", idle.resident_mib, memory),
+        figure("CPU, share of a core", "%", idle.cpu_percent, 0.1),
+        figure("written to disk", "B", idle.written, 0.0),
+    ]
+}
+
+/// From sending the archive until calls run it, as `sonagi deploy` reports it, with everything else deployed.
+async fn one_more(context: &Context, platform: &Platform) -> Result<Samples> {
+    let mut samples = Samples::default();
+    for round in 0..context.rounds(ROUNDS) {
+        let name = format!("more-{round}");
+        let project = Project::python(&name, &format!("{SOURCE}# {name}\n"));
+        let deployed = platform.cli().json(&["deploy", project.as_str()]).await;
+        samples.push(
+            deployed["live_ms"]
+                .as_f64()
+                .context("live_ms in what `sonagi deploy` prints")?,
+        );
+    }
+    Ok(samples)
 }
 
 struct Idle {

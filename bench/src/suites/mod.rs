@@ -1,8 +1,13 @@
 //! The suites, and what they share.
 
+mod burst;
 mod cold;
+mod density;
 mod deploy;
+mod floor;
 mod idle;
+mod peers;
+mod thaw;
 mod warm;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +22,9 @@ use crate::machine::Machine;
 use crate::report::{Figure, Report};
 
 /// Names of all suites, in the order in which they run.
-pub const ALL: &[&str] = &["warm", "cold", "deploy", "idle"];
+pub const ALL: &[&str] = &[
+    "warm", "cold", "burst", "peers", "floor", "deploy", "idle", "thaw", "density",
+];
 
 /// Memory of functions under measurement: a whole core by the provider's rule.
 const MEMORY_MIB: &str = "1769";
@@ -55,9 +62,14 @@ impl Context {
         let machine = Machine::look(&self.checkout)?;
         let findings: Findings = match suite {
             "warm" => warm::run(self).await?.into(),
-            "cold" => cold::run(self).await?.into(),
+            "cold" => cold::run(self).await?,
+            "burst" => burst::run(self).await?,
+            "peers" => peers::run(self).await?,
+            "floor" => floor::run(self).await?,
+            "thaw" => thaw::run(self).await?,
+            "density" => density::run(self).await?,
             "deploy" => deploy::run(self).await?.into(),
-            "idle" => idle::run(self).await?.into(),
+            "idle" => idle::run(self).await?,
             other => bail!("no suite {other:?}: there are {}", ALL.join(", ")),
         };
         Ok(Report {
@@ -107,7 +119,12 @@ fn node_echo(name: &str) -> Project {
 
 /// Deploys a project with a public URL and returns where to call it.
 async fn deploy(platform: &Platform, project: &Project) -> Result<Target> {
-    let arguments = ["deploy", project.as_str(), "--memory", MEMORY_MIB];
+    deploy_with(platform, project, &[]).await
+}
+
+/// The same with further arguments of `sonagi deploy`.
+async fn deploy_with(platform: &Platform, project: &Project, more: &[&str]) -> Result<Target> {
+    let arguments = [&["deploy", project.as_str(), "--memory", MEMORY_MIB], more].concat();
     let deployed = platform.cli().json(&arguments).await;
     let url = deployed["url"]
         .as_str()
@@ -116,7 +133,9 @@ async fn deploy(platform: &Platform, project: &Project) -> Result<Target> {
 }
 
 /// Where a URL leads on this platform.
-fn target(platform: &Platform, url: &str) -> Result<Target> {
+/// # Errors
+/// It is no plain URL.
+pub fn target(platform: &Platform, url: &str) -> Result<Target> {
     let rest = url
         .strip_prefix("http://")
         .with_context(|| format!("{url}: not a plain URL"))?;

@@ -7,6 +7,7 @@
 mod debian;
 mod node;
 mod python;
+pub mod references;
 mod stamp;
 
 use anyhow::Result;

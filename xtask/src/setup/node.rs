@@ -61,7 +61,11 @@ fn packages(checkout: &Checkout) -> Result<()> {
     Ok(())
 }
 
-fn install(checkout: &Checkout, pins: &str, folder: &str) -> Result<()> {
+/// Installs exactly the packages of the lock file in the folder `pins` into `.cache/FOLDER`.
+///
+/// # Errors
+/// npm or the file system failed.
+pub fn install(checkout: &Checkout, pins: &str, folder: &str) -> Result<()> {
     let source = checkout.path(pins);
     let lock = source.join("package-lock.json");
     let wanted = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;

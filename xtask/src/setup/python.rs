@@ -63,7 +63,8 @@ pub fn install_into(checkout: &Checkout, folder: &Path, requirements: &Path) -> 
     )
 }
 
-fn pip(checkout: &Checkout, python: &Path) -> Command {
+/// pip of an environment, with its downloads kept in the checkout's cache.
+pub fn pip(checkout: &Checkout, python: &Path) -> Command {
     let mut command = Command::new(python);
     command.args(["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:"]);
     command
