@@ -15,6 +15,9 @@ use crate::stats::Samples;
 
 const ROUNDS: u32 = 200;
 
+/// How far below the platform's groups those of instances are at most.
+const DEPTH: usize = 4;
+
 /// Added by the thaw, microseconds.
 const ADDED: f64 = 60.0;
 
@@ -66,10 +69,21 @@ async fn wait_until_frozen(platform: &Platform) -> Result<()> {
     let groups = platform.leftovers().groups;
     anyhow::ensure!(!groups.is_empty(), "the platform has no control groups");
     until("the freeze", Duration::from_secs(20), async || {
-        groups.iter().any(|group| is_frozen(group)).then_some(())
+        groups.iter().any(|group| has_frozen(group, DEPTH)).then_some(())
     })
     .await;
     Ok(())
+}
+
+/// Whether a group or one below it is frozen: instances have groups of their own below the platform's.
+fn has_frozen(group: &Path, depth: usize) -> bool {
+    is_frozen(group)
+        || depth > 0
+            && fs::read_dir(group)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|entry| entry.path().is_dir() && has_frozen(&entry.path(), depth - 1))
 }
 
 /// Both versions of control groups say it in a file of their own.
