@@ -1,8 +1,9 @@
-//! Chores of the checkout: `cargo xtask setup|tidy|test|demo|bench|chaos`.
+//! Chores of the checkout: `cargo xtask setup|tidy|test|attacks|demo|bench|chaos`.
 //!
 //! Each command installs what it needs, says so, and writes only below the checkout (`target/`, `.cache/`) and to
 //! temporary directories.
 
+mod attacks;
 mod bench;
 mod chaos;
 mod checkout;
@@ -44,6 +45,11 @@ enum Chore {
         #[command(subcommand)]
         campaign: chaos::Campaign,
     },
+    /// Run hostile functions on a temporary platform, and print what came of each.
+    Attacks {
+        /// Only attacks whose name contains this.
+        filter: Option<String>,
+    },
     /// Show the six steps end to end on a temporary platform (release build).
     Demo,
     /// Measure beside the references (release build).
@@ -67,6 +73,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::run(&checkout),
         Chore::Test { filter } => suite::run(&checkout, filter.as_deref()),
         Chore::Chaos { campaign } => chaos::run(&checkout, &campaign),
+        Chore::Attacks { filter } => attacks::run(&checkout, filter.as_deref()),
         Chore::Demo => demo::run(&checkout),
         Chore::Bench { suite, record, scale } => bench::run(&checkout, suite.as_deref(), record, scale),
     };

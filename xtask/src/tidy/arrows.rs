@@ -71,6 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-testkit", &[]),
     ("sonagi-e2e", &["sonagi-testkit"]),
     ("sonagi-conformance", &["sonagi-testkit"]),
+    ("sonagi-attacks", &["sonagi-testkit"]),
     ("sonagi-chaos", &["sonagi-testkit", "sonagi-crash"]),
     ("sonagi-bench", &["sonagi-measure", "sonagi-testkit"]),
     ("xtask", &[]),
