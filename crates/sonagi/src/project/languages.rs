@@ -2,9 +2,9 @@
 
 use super::dialect::{Dialect, Language};
 use super::files::Files;
-use super::recognize::{Code, Dependencies, Runtime, Wish};
+use super::recognize::{Code, Dependencies, Runtime, Unrecognized, Wish, unrecognized};
 use super::rust;
-use super::script::{self, Module};
+use super::script::{self, Module, Sighting};
 
 /// Python modules in which an entry point is looked for first.
 const PYTHON_FILES: &[&str] = &[
@@ -29,11 +29,49 @@ pub(super) struct Found {
     pub(super) because: String,
 }
 
+/// What looking for a language's entry point gave.
+pub(super) enum Looked {
+    /// A function.
+    Found(Found),
+    /// None, and why there might be one all the same.
+    Missed(Option<String>),
+}
+
+/// The first file that offers an entry point, or why one might.
+fn first_entry<T>(
+    paths: Vec<&str>,
+    files: &dyn Files,
+    look: impl Fn(&str) -> Sighting<T>,
+) -> Result<(String, T), Option<String>> {
+    let mut miss = None;
+    for path in paths {
+        let Some(source) = files.text(path) else { continue };
+        match look(&source) {
+            Sighting::Entry(entry) => return Ok((path.to_owned(), entry)),
+            Sighting::Perhaps(how) => {
+                let stem = path.rsplit_once('.').map_or(path, |(stem, _)| stem);
+                miss.get_or_insert_with(|| {
+                    format!(
+                        "{path} says `{how}`, whose names are known only when it runs: if one is the entry point, say it, for \
+                         instance `--handler {stem}.handler`"
+                    )
+                });
+            }
+            Sighting::Nothing => {}
+        }
+    }
+    Err(miss)
+}
+
 fn is_program(start: &[u8]) -> bool {
     start.starts_with(b"#!") || start.starts_with(b"\x7fELF")
 }
 
-pub(super) fn own_program(files: &dyn Files, dialect: Dialect, alone: Option<&str>) -> Option<Found> {
+pub(super) fn own_program(
+    files: &dyn Files,
+    dialect: Dialect,
+    alone: Option<&str>,
+) -> Result<Option<Found>, Unrecognized> {
     let name = dialect.own_program;
     let found = |dependencies, code, because| Found {
         runtime: Runtime::Named(dialect.own_runtime.to_owned()),
@@ -45,28 +83,29 @@ pub(super) fn own_program(files: &dyn Files, dialect: Dialect, alone: Option<&st
     if files.read(name).is_some_and(|start| is_program(&start)) {
         // The program may be a few lines that start an interpreter with a runtime client from a package.
         let pip = pip(files);
-        let dependencies = if pip == Dependencies::None { npm(files) } else { pip };
-        return Some(found(
+        let dependencies = if pip == Dependencies::None { npm(files)? } else { pip };
+        return Ok(Some(found(
             dependencies,
             Code::Whole,
             format!("{name} is a program that is its own runtime"),
-        ));
+        )));
     }
     let file = alone.filter(|file| {
         ![".py", ".js", ".mjs", ".cjs"]
             .iter()
             .any(|ending| file.ends_with(ending))
-    })?;
-    files.read(file).filter(|start| is_program(start))?;
+            && files.read(file).is_some_and(|start| is_program(&start))
+    });
+    let Some(file) = file else { return Ok(None) };
     let code = Code::Renamed {
         from: file.to_owned(),
         to: name.to_owned(),
     };
-    Some(found(
+    Ok(Some(found(
         Dependencies::None,
         code,
         format!("{file} is a program, deployed as {name}"),
-    ))
+    )))
 }
 
 pub(super) fn cargo(files: &dyn Files, dialect: Dialect) -> Result<Found, String> {
@@ -111,27 +150,27 @@ fn candidates<'a>(files: &'a dyn Files, first: &[String], matches: impl Fn(&str)
     ordered
 }
 
-pub(super) fn python(files: &dyn Files, dialect: Dialect, wish: &Wish) -> Option<Found> {
-    let first: Vec<String> = PYTHON_FILES.iter().map(|name| (*name).to_owned()).collect();
-    let found = candidates(files, &first, |path| path.ends_with(".py"))
-        .into_iter()
-        .find_map(|path| script::python_entry(&files.text(path)?, dialect.python_names).map(|entry| (path, entry)));
-    let (handler, because) = match (found, &wish.handler) {
-        (_, Some(handler)) => {
-            let module = handler.rsplit_once('.')?.0.replace('.', "/");
-            let file = [format!("{module}.py"), format!("{module}/__init__.py")]
-                .into_iter()
-                .find(|file| files.has(file))?;
-            (handler.clone(), format!("{file} is the handler's file"))
+pub(super) fn python(files: &dyn Files, dialect: Dialect, wish: &Wish) -> Looked {
+    let (handler, because) = if let Some(handler) = &wish.handler {
+        let module = handler.rsplit_once('.').map(|(module, _)| module.replace('.', "/"));
+        let names = module.map(|module| [format!("{module}.py"), format!("{module}/__init__.py")]);
+        match names.into_iter().flatten().find(|file| files.has(file)) {
+            Some(file) => (handler.clone(), format!("{file} is the handler's file")),
+            None => return Looked::Missed(None),
         }
-        (Some((path, entry)), None) => (
-            format!("{}.{entry}", path.trim_end_matches(".py")),
-            format!("{path} defines {entry}"),
-        ),
-        (None, None) => return None,
+    } else {
+        let first: Vec<String> = PYTHON_FILES.iter().map(|name| (*name).to_owned()).collect();
+        let paths = candidates(files, &first, |path| path.ends_with(".py"));
+        match first_entry(paths, files, |source| script::python_entry(source, dialect.python_names)) {
+            Ok((path, entry)) => (
+                format!("{}.{entry}", path.trim_end_matches(".py")),
+                format!("{path} defines {entry}"),
+            ),
+            Err(miss) => return Looked::Missed(miss),
+        }
     };
     let version = files.text(".python-version").and_then(|text| version_in(&text));
-    Some(Found {
+    Looked::Found(Found {
         runtime: Runtime::Newest {
             language: Language::Python,
             version,
@@ -152,12 +191,39 @@ pub(super) fn pip(files: &dyn Files) -> Dependencies {
     if needed { Dependencies::Pip } else { Dependencies::None }
 }
 
-pub(super) fn node(files: &dyn Files, dialect: Dialect, wish: &Wish, alone: Option<&str>) -> Option<Found> {
-    let package = files
-        .text("package.json")
-        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+/// The document in `package.json`, if there is one.
+fn package(files: &dyn Files) -> Result<Option<serde_json::Value>, Unrecognized> {
+    const NAME: &str = "package.json";
+    if !files.has(NAME) {
+        return Ok(None);
+    }
+    let hint =
+        format!("correct it, or remove it if nothing needs it; `node -p \"require('./{NAME}').name\"` checks it");
+    let bytes = files
+        .read(NAME)
+        .ok_or_else(|| unrecognized(format!("{NAME} cannot be read"), hint.clone()))?;
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let document: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|error| unrecognized(format!("{NAME} is no valid JSON: {error}"), hint.clone()))?;
+    if document.is_object() {
+        Ok(Some(document))
+    } else {
+        Err(unrecognized(format!("{NAME} holds no JSON object"), hint))
+    }
+}
+
+pub(super) fn node(
+    files: &dyn Files,
+    dialect: Dialect,
+    wish: &Wish,
+    alone: Option<&str>,
+) -> Result<Looked, Unrecognized> {
+    // Only what is a Node project has to have a good one.
+    let package = package(files);
     let main = package
         .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
         .and_then(|package| package["main"].as_str())
         .map(|main| main.trim_start_matches("./"));
     let stems = NODE_STEMS
@@ -174,66 +240,61 @@ pub(super) fn node(files: &dyn Files, dialect: Dialect, wish: &Wish, alone: Opti
     if let Some(main) = main.filter(|main| main.contains('/') && files.has(main)) {
         paths.insert(0, main);
     }
-    let found = paths.into_iter().find_map(|path| {
-        let source = files.text(path)?;
-        script::node_entry(&source, dialect.node_names, dialect.bare_functions)
-            .map(|(entry, module)| (path.to_owned(), entry, module))
-    });
     let mut code = Code::Whole;
-    let (handler, because) = match (found, &wish.handler) {
-        (_, Some(handler)) => {
-            let stem = handler.rsplit_once('.')?.0;
-            let file = NODE_EXTENSIONS
-                .iter()
-                .map(|ending| format!("{stem}.{ending}"))
-                .find(|file| files.has(file))?;
-            (handler.clone(), format!("{file} is the handler's file"))
+    let (handler, because) = if let Some(handler) = &wish.handler {
+        let stem = handler.rsplit_once('.').map(|(stem, _)| stem);
+        let names = stem.map(|stem| NODE_EXTENSIONS.iter().map(move |ending| format!("{stem}.{ending}")));
+        match names.into_iter().flatten().find(|file| files.has(file)) {
+            Some(file) => (handler.clone(), format!("{file} is the handler's file")),
+            None => return Ok(Looked::Missed(None)),
         }
-        (Some((path, entry, module)), None) => {
-            let stem = path.rsplit_once('.').map_or(path.as_str(), |(stem, _)| stem).to_owned();
-            if alone.is_some() && module == Module::Es && path.ends_with(".js") {
-                // Node takes a lone `.js` for CommonJS; the ending says what it is.
-                code = Code::Renamed {
-                    from: path.clone(),
-                    to: format!("{stem}.mjs"),
-                };
-            }
-            (format!("{stem}.{entry}"), format!("{path} exports {entry}"))
+    } else {
+        let look = |source: &str| script::node_entry(source, dialect.node_names, dialect.bare_functions);
+        let (path, (entry, module)) = match first_entry(paths, files, look) {
+            Ok(found) => found,
+            Err(miss) => return Ok(Looked::Missed(miss)),
+        };
+        let stem = path.rsplit_once('.').map_or(path.as_str(), |(stem, _)| stem).to_owned();
+        if alone.is_some() && module == Module::Es && path.ends_with(".js") {
+            // Node takes a lone `.js` for CommonJS; the ending says what it is.
+            code = Code::Renamed {
+                from: path.clone(),
+                to: format!("{stem}.mjs"),
+            };
         }
-        (None, None) => return None,
+        (format!("{stem}.{entry}"), format!("{path} exports {entry}"))
     };
+    package?;
     let version = files
         .text(".nvmrc")
         .or_else(|| files.text(".node-version"))
         .and_then(|text| version_in(&text));
-    Some(Found {
+    Ok(Looked::Found(Found {
         runtime: Runtime::Newest {
             language: Language::Node,
             version,
         },
         handler,
-        dependencies: npm(files),
+        dependencies: npm(files)?,
         code,
         because,
-    })
+    }))
 }
 
-pub(super) fn npm(files: &dyn Files) -> Dependencies {
-    let package = files
-        .text("package.json")
-        .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+pub(super) fn npm(files: &dyn Files) -> Result<Dependencies, Unrecognized> {
+    let package = package(files)?;
     let any = |name: &str| {
         package
             .as_ref()
             .is_some_and(|package| package[name].as_object().is_some_and(|map| !map.is_empty()))
     };
-    if any("dependencies") || any("optionalDependencies") {
+    Ok(if any("dependencies") || any("optionalDependencies") {
         Dependencies::Npm {
             locked: files.has("package-lock.json") || files.has("npm-shrinkwrap.json"),
         }
     } else {
         Dependencies::None
-    }
+    })
 }
 
 /// The version in a version manager's file: `3.11.7`, `v20`, `lts/*` (which is none).

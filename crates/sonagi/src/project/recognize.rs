@@ -2,7 +2,7 @@
 
 use super::dialect::{DIALECTS, Dialect, Language};
 use super::files::Files;
-use super::languages::{Found, cargo, node, npm, own_program, pip, python};
+use super::languages::{Found, Looked, cargo, node, npm, own_program, pip, python};
 
 /// What will run the code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +93,7 @@ pub struct Unrecognized {
     pub hint: String,
 }
 
-fn unrecognized(message: impl Into<String>, hint: impl Into<String>) -> Unrecognized {
+pub(super) fn unrecognized(message: impl Into<String>, hint: impl Into<String>) -> Unrecognized {
     Unrecognized {
         message: message.into(),
         hint: hint.into(),
@@ -104,7 +104,7 @@ fn unrecognized(message: impl Into<String>, hint: impl Into<String>) -> Unrecogn
 pub fn recognize(files: &dyn Files, wish: &Wish, alone: Option<&str>) -> Result<Project, Unrecognized> {
     let dialect = dialect(files, wish)?;
     let (dialect, found) = match (&wish.runtime, &wish.handler) {
-        (Some(runtime), Some(handler)) => (dialect, asked_for(files, dialect, runtime, handler)),
+        (Some(runtime), Some(handler)) => (dialect, asked_for(files, dialect, runtime, handler)?),
         _ => find_in(files, dialect, wish, alone)?,
     };
     Ok(Project {
@@ -180,19 +180,19 @@ fn dialect(files: &dyn Files, wish: &Wish) -> Result<Dialect, Unrecognized> {
 }
 
 /// Runtime and entry point are given: only what has to be installed is still open.
-fn asked_for(files: &dyn Files, dialect: Dialect, runtime: &str, handler: &str) -> Found {
+fn asked_for(files: &dyn Files, dialect: Dialect, runtime: &str, handler: &str) -> Result<Found, Unrecognized> {
     let dependencies = match dialect.language(runtime) {
         Some((Language::Python, _)) => pip(files),
-        Some((Language::Node, _)) => npm(files),
+        Some((Language::Node, _)) => npm(files)?,
         None => Dependencies::None,
     };
-    Found {
+    Ok(Found {
         runtime: Runtime::Named(runtime.to_owned()),
         handler: handler.to_owned(),
         dependencies,
         code: Code::Whole,
         because: "runtime and handler are given".to_owned(),
-    }
+    })
 }
 
 fn find(files: &dyn Files, dialect: Dialect, wish: &Wish, alone: Option<&str>) -> Result<Found, Unrecognized> {
@@ -202,7 +202,7 @@ fn find(files: &dyn Files, dialect: Dialect, wish: &Wish, alone: Option<&str>) -
         .map(|runtime| dialect.language(runtime).map(|(language, _)| language));
     let allowed = |language: Option<Language>| wanted.is_none_or(|wanted| wanted == language);
     if allowed(None)
-        && let Some(found) = own_program(files, dialect, alone)
+        && let Some(found) = own_program(files, dialect, alone)?
     {
         return Ok(found);
     }
@@ -213,15 +213,17 @@ fn find(files: &dyn Files, dialect: Dialect, wish: &Wish, alone: Option<&str>) -
             Err(miss) => near_misses.push(miss),
         }
     }
-    if allowed(Some(Language::Python))
-        && let Some(found) = python(files, dialect, wish)
-    {
-        return Ok(found);
+    if allowed(Some(Language::Python)) {
+        match python(files, dialect, wish) {
+            Looked::Found(found) => return Ok(found),
+            Looked::Missed(why) => near_misses.extend(why),
+        }
     }
-    if allowed(Some(Language::Node))
-        && let Some(found) = node(files, dialect, wish, alone)
-    {
-        return Ok(found);
+    if allowed(Some(Language::Node)) {
+        match node(files, dialect, wish, alone)? {
+            Looked::Found(found) => return Ok(found),
+            Looked::Missed(why) => near_misses.extend(why),
+        }
     }
     if files
         .paths()

@@ -99,7 +99,8 @@ fn folders_are_recognized() {
             ],
             "node lib/entry.handler",
         ),
-        (&[("package.json", "not json"), ("index.js", CJS)], "node index.handler"),
+        // What belongs to a Python project's tools need not be read.
+        (&[("package.json", "not json"), ("app.py", PY)], "python app.handler"),
         (
             &[("Cargo.toml", CARGO), ("src/main.rs", "")],
             "provided.al2023 bootstrap +cargo(bootstrap) built",
@@ -205,6 +206,11 @@ fn what_is_no_function_is_explained() {
             &[("Cargo.toml", "[package]\nname = \"x\"\n"), ("src/main.rs", "")],
             "does not depend on lambda_runtime",
         ),
+        (&[("app.py", "from inner import *")], "app.py says `from … import *`"),
+        (
+            &[("index.js", "module.exports = require('./x')")],
+            "`--handler index.handler`",
+        ),
         (
             &[("hello/app.py", PY), ("template.yaml", "")],
             "template.yaml is not read",
@@ -253,4 +259,23 @@ fn actions_are_recognized_where_nothing_else_is() {
     let files = Table(vec![("app.py", "def main(args): 1\ndef handler(e, c): 2")]);
     assert_eq!(recognize(&files, &asked, None).unwrap().handler, "app.main");
     assert!(recognize(&Table(vec![("app.py", PY)]), &asked, None).is_err());
+}
+
+#[test]
+fn a_broken_package_is_an_error_with_its_place() {
+    for (text, part) in [
+        (
+            "{\n  \"name\": \"x\",\n}",
+            "package.json is no valid JSON: trailing comma at line 3 column 1",
+        ),
+        ("[]", "package.json holds no JSON object"),
+    ] {
+        let files = Table(vec![("package.json", text), ("index.js", CJS)]);
+        let error = recognize(&files, &Wish::default(), None).unwrap_err();
+        assert!(
+            error.message.contains(part) && error.hint.contains("correct it"),
+            "{}",
+            error.message
+        );
+    }
 }
