@@ -254,6 +254,20 @@ impl Catalog {
     /// # Errors
     /// [`EditError::Exists`], [`EditError::Store`].
     pub async fn create<E>(&self, new: NewFunction) -> Result<Arc<FunctionEntry>, EditError<E>> {
+        let (entry, ()) = self.create_with(new, |_| Ok(())).await?;
+        Ok(entry)
+    }
+
+    /// Creates a function as [`Catalog::create`] does, and changes it further (a first published version, say) before
+    /// anybody sees it: all of it is one commit, or nothing is.
+    ///
+    /// # Errors
+    /// [`EditError::Exists`], [`EditError::Refused`], [`EditError::Store`].
+    pub async fn create_with<T, E>(
+        &self,
+        new: NewFunction,
+        decide: impl FnOnce(&mut Edit) -> Result<T, E> + Send,
+    ) -> Result<(Arc<FunctionEntry>, T), EditError<E>> {
         let _turn = self.turn(&new.namespace, &new.name).await;
         if self.find(&new.namespace, &new.name).is_some() {
             return Err(EditError::Exists(new.namespace, new.name));
@@ -278,7 +292,9 @@ impl Catalog {
         let mut edit = Edit::new(empty, now);
         let revision = edit.add_revision(new.revision);
         edit.set_latest(revision.id);
-        self.commit(None, edit).await.map_err(EditError::Store)
+        let value = decide(&mut edit).map_err(EditError::Refused)?;
+        let entry = self.commit(None, edit).await.map_err(EditError::Store)?;
+        Ok((entry, value))
     }
 
     /// Changes a function: `decide` alters the draft or refuses; what it returns comes back with the new entry.

@@ -51,6 +51,12 @@ impl Failure {
         Self::new(exit, format!("{what}: {}", chain(cause)))
     }
 
+    /// Another hint for failures with this exit code.
+    #[must_use]
+    pub fn hint_if(self, exit: Exit, hint: impl Into<String>) -> Self {
+        if self.exit == exit { self.hint(hint) } else { self }
+    }
+
     /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

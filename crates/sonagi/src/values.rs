@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::failure::Failure;
+
 /// A size in MiB: a bare number, or one with `M`, `MB`, `MiB`, `G`, `GB` or `GiB`. As the providers do, M and G count in
 /// steps of 1024.
 pub fn mebibytes(text: &str) -> Result<u32, String> {
@@ -81,6 +83,24 @@ pub fn split(text: &str) -> Result<(String, f64), String> {
     }
 }
 
+/// A function's name as people write it, and the version or alias: `NAME`, or `NAME:QUALIFIER` as in an ARN.
+pub fn qualified(name: String, given: Option<String>) -> Result<(String, Option<String>), Failure> {
+    let Some((bare, inner)) = name.split_once(':').filter(|(_, inner)| !inner.contains(':')) else {
+        return Ok((name, given));
+    };
+    if bare.is_empty() || inner.is_empty() {
+        return Err(Failure::usage(format!("{name:?} names no function"))
+            .hint("write NAME, or NAME:VERSION, or NAME --qualifier VERSION"));
+    }
+    match given {
+        Some(given) if given != inner => Err(Failure::usage(format!(
+            "{name:?} and --qualifier {given} name two different versions or aliases"
+        ))
+        .hint("leave one of them out")),
+        Some(_) | None => Ok((bare.to_owned(), Some(inner.to_owned()))),
+    }
+}
+
 /// A number, or `none`.
 pub fn number_or_none(text: &str) -> Result<NumberOrNone, String> {
     if text == "none" {
@@ -136,6 +156,22 @@ mod tests {
         for text in ["", "s", "-1s", "1.5s", "1y", "1 s s", "99999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn names_may_carry_their_qualifier() {
+        let check = |name: &str, given: Option<&str>, expected: Option<(&str, Option<&str>)>| {
+            let found = qualified(name.to_owned(), given.map(str::to_owned)).ok();
+            let expected = expected.map(|(name, inner)| (name.to_owned(), inner.map(str::to_owned)));
+            assert_eq!(found, expected, "{name} {given:?}");
+        };
+        check("f", None, Some(("f", None)));
+        check("f", Some("1"), Some(("f", Some("1"))));
+        check("f:prod", None, Some(("f", Some("prod"))));
+        check("f:prod", Some("prod"), Some(("f", Some("prod"))));
+        check("f:prod", Some("1"), None);
+        check("f:", None, None);
+        check("a:b:c", None, Some(("a:b:c", None)));
     }
 
     #[test]

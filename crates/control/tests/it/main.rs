@@ -269,3 +269,32 @@ async fn an_upload_that_no_revision_took_up_goes_with_the_next_change() {
         Err(ArtifactError::Missing(_))
     ));
 }
+
+#[tokio::test]
+async fn a_creation_with_more_is_one_commit() {
+    let world = world();
+    let (space, first) = (space(), name("f"));
+    let new = async || NewFunction {
+        namespace: space.clone(),
+        tenant: TenantId::parse("tenant").unwrap(),
+        name: first.clone(),
+        document: Document::default(),
+        revision: world.revision("one").await,
+    };
+    let refused = world.catalog.create_with(new().await, |_| Err::<(), _>("no")).await;
+    assert!(matches!(refused, Err(EditError::Refused("no"))));
+    assert!(world.catalog.find(&space, &first).is_none() && world.reloaded().await.is_empty());
+
+    let version = world.revision("one").await;
+    let created = world.catalog.create_with(new().await, |edit| {
+        edit.function(|function| function.reserved_concurrency = Some(2));
+        Ok::<_, ()>(edit.add_revision(version).id)
+    });
+    let (entry, version) = created.await.unwrap();
+    assert_ne!(entry.function.latest, version);
+    let stored = &world.reloaded().await[0];
+    assert_eq!(
+        (stored.revisions.len(), stored.function.reserved_concurrency),
+        (2, Some(2))
+    );
+}

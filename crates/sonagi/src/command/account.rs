@@ -4,7 +4,8 @@ use clap::{Args, Subcommand};
 use sonagi_api::{Accounts, NewAccount};
 
 use crate::context::{Format, Global};
-use crate::failure::Result;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
 use crate::output;
 
 /// List, make and remove accounts
@@ -63,10 +64,24 @@ impl Account {
             }
             Action::Ls => {
                 let accounts = client.accounts(provider).await?;
-                global.format().print(&accounts, || table(&accounts))
+                global.format().print(&accounts, || table(&accounts))?;
+                if let Some(account) = accounts.accounts.first() {
+                    output::next(&format!(
+                        "eval \"$(sonagi env {} --account {})\"",
+                        account.provider, account.id
+                    ));
+                }
+                Ok(())
             }
             Action::Rm { id } => {
-                client.remove_account(provider, &id).await?;
+                client.remove_account(provider, &id).await.map_err(|error| {
+                    Failure::from(error)
+                        .hint_if(Exit::NotFound, "`sonagi account ls` lists accounts")
+                        .hint_if(
+                            Exit::Refused,
+                            format!("`sonagi ls --account {id}` lists what is in its way, `sonagi rm` removes it"),
+                        )
+                })?;
                 match global.format() {
                     Format::Text => output::note(&format!("removed account {id}")),
                     Format::Json => output::json(&serde_json::json!({ "removed": id }))?,

@@ -1,9 +1,10 @@
 //! `sonagi alias`: movable names for versions.
 
 use clap::Args;
-use sonagi_api::{self as api, AliasTarget, Split};
+use sonagi_api::{self as api, AliasTarget, ClientError, Split};
 
 use crate::context::{Format, Global};
+use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::{output, values};
 
@@ -39,30 +40,50 @@ impl Alias {
     /// Does it.
     pub async fn run(self, global: &Global) -> Result {
         let (client, scope) = (global.client()?, global.scope());
-        if let Some(alias) = self.rm {
-            client.remove_alias(&scope, &self.function, &alias).await?;
+        if let Some(alias) = self.rm.clone() {
+            let removed = client.remove_alias(&scope, &self.function, &alias).await;
+            removed.map_err(|error| self.explain(error))?;
             match global.format() {
                 Format::Text => output::note(&format!("removed alias {alias} of {}", self.function)),
                 Format::Json => output::json(&serde_json::json!({ "removed": alias }))?,
             }
             return Ok(());
         }
-        match (self.alias, self.version) {
+        match (self.alias.clone(), self.version.clone()) {
             (Some(alias), Some(version)) => {
-                let split = self.split.map(|(version, share)| Split { version, share });
+                let split = self.split.clone().map(|(version, share)| Split { version, share });
                 let made = client
                     .put_alias(&scope, &self.function, &alias, &AliasTarget { version, split })
-                    .await?;
+                    .await
+                    .map_err(|error| self.explain(error))?;
                 global.format().print(&made, || table(std::slice::from_ref(&made)))?;
                 output::next(&format!("sonagi invoke {} --qualifier {alias}", self.function));
                 Ok(())
             }
             (None, None) => {
                 let aliases = client.aliases(&scope, &self.function).await?;
-                global.format().print(&aliases, || table(&aliases.aliases))
+                global.format().print(&aliases, || table(&aliases.aliases))?;
+                if aliases.aliases.is_empty() {
+                    output::next(&format!("sonagi alias {} prod VERSION", self.function));
+                }
+                Ok(())
             }
-            (Some(_), None) | (None, Some(_)) => Err(Failure::usage("an alias needs a version")),
+            (Some(_), None) | (None, Some(_)) => Err(Failure::usage("an alias needs a version").hint(format!(
+                "`sonagi versions {}` lists versions, `--publish` makes one",
+                self.function
+            ))),
         }
+    }
+
+    /// What is not there can be listed.
+    fn explain(&self, error: ClientError) -> Failure {
+        let function = &self.function;
+        Failure::from(error).hint_if(
+            Exit::NotFound,
+            format!(
+                "`sonagi alias {function}` lists aliases, `sonagi versions {function}` versions, `--publish` makes one"
+            ),
+        )
     }
 }
 

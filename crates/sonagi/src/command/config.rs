@@ -4,7 +4,8 @@ use clap::Args;
 use sonagi_api::{self as api, Origin, Settings};
 
 use crate::context::Global;
-use crate::failure::Result;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
 use crate::output;
 use crate::values::{self, NumberOrNone};
 
@@ -94,6 +95,9 @@ impl Config {
             return global.format().print(&config, || platform(&config));
         };
         let settings = self.changes.settings();
+        if !settings.unset_environment.is_empty() {
+            known_variables(&client.function(&scope, &function).await?, &settings.unset_environment)?;
+        }
         let changed = settings != Settings::default();
         if changed {
             client.configure(&scope, &function, &settings).await?;
@@ -109,6 +113,24 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What is to be removed has to be there: a name that was mistyped would stay set without a word.
+fn known_variables(view: &api::Function, unset: &[String]) -> Result {
+    let Some(unknown) = unset.iter().find(|name| !view.environment.contains_key(*name)) else {
+        return Ok(());
+    };
+    let names: Vec<&str> = view.environment.keys().map(String::as_str).collect();
+    let hint = if names.is_empty() {
+        "it has none".to_owned()
+    } else {
+        format!("it has {}; nothing was changed", names.join(", "))
+    };
+    Err(Failure::new(
+        Exit::NotFound,
+        format!("function {} has no variable {unknown}", view.name),
+    )
+    .hint(hint))
 }
 
 fn platform(config: &api::Config) -> String {

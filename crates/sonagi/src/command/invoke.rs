@@ -1,6 +1,7 @@
 //! `sonagi invoke`: calls a function.
 
 use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
@@ -10,8 +11,10 @@ use sonagi_api::{Invoked, Run, Start};
 use crate::context::{Format, Global};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::output;
 use crate::progress::watch;
+use crate::{output, values};
+
+use super::deploy::shell;
 
 /// The largest event that is read from a file or from standard input, bytes: the platform's own limit.
 const EVENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -23,7 +26,8 @@ Examples:
   sonagi invoke hello '{\"name\":\"you\"}'
   sonagi invoke hello @event.json          the event is in a file
   generate | sonagi invoke hello -         the event comes from standard input
-  sonagi invoke hello --qualifier prod     a version or an alias
+  sonagi invoke hello --file event.json    the same
+  sonagi invoke hello --qualifier prod     a version or an alias; `hello:prod` is the same
   sonagi invoke hello --async '{}'         accept the event durably, run it later
   sonagi invoke hello --tail               show the end of its log, too
 
@@ -35,6 +39,10 @@ pub struct Invoke {
     /// The event: text, @FILE, or - for standard input
     #[arg(default_value = "{}", hide_default_value = true, allow_hyphen_values = true)]
     event: String,
+
+    /// Read the event from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "event")]
+    file: Option<PathBuf>,
 
     /// Version or alias to call
     #[arg(long, value_name = "VERSION|ALIAS")]
@@ -63,17 +71,19 @@ struct Report<'a> {
 impl Invoke {
     /// Does it.
     pub async fn run(self, global: &Global) -> Result {
-        let event = event(&self.event)?;
+        let (function, qualifier) = values::qualified(self.function, self.qualifier)?;
+        let event = match (&self.file, &*self.event) {
+            (Some(path), _) => read(path)?,
+            (None, text) => event(&function, text)?,
+        };
         let (client, scope) = (global.client()?, global.scope());
         if self.later {
-            let accepted = client
-                .send(&scope, &self.function, self.qualifier.as_deref(), event)
-                .await?;
+            let accepted = client.send(&scope, &function, qualifier.as_deref(), event).await?;
             global.format().print(&accepted, || accepted.invocation.clone())?;
             output::next(&format!("sonagi runs {}", accepted.invocation));
             return Ok(());
         }
-        let call = client.invoke(&scope, &self.function, self.qualifier.as_deref(), event);
+        let call = client.invoke(&scope, &function, qualifier.as_deref(), event);
         let invoked = watch("waiting for the answer", call).await?;
         print(&invoked, global.format())?;
         if self.tail {
@@ -83,7 +93,7 @@ impl Invoke {
         if invoked.failed {
             output::next(&format!(
                 "sonagi logs {} --run {}",
-                super::deploy::shell(&self.function),
+                shell(&function),
                 invoked.invocation
             ));
             return Err(Failure::silent(Exit::FunctionFailed));
@@ -92,21 +102,37 @@ impl Invoke {
     }
 }
 
-fn event(text: &str) -> Result<Bytes> {
-    let failed = |what: String, error: &std::io::Error| Failure::caused(Exit::Usage, what, error);
-    let mut bytes = Vec::new();
+/// The event that was written on the command line of this function.
+fn event(function: &str, text: &str) -> Result<Bytes> {
     if text == "-" {
-        let read = std::io::stdin()
-            .lock()
-            .take(EVENT_BYTES_MAX + 1)
-            .read_to_end(&mut bytes);
-        read.map_err(|error| failed("standard input cannot be read".to_owned(), &error))?;
-    } else if let Some(path) = text.strip_prefix('@') {
-        let opened = std::fs::File::open(path).and_then(|file| file.take(EVENT_BYTES_MAX + 1).read_to_end(&mut bytes));
-        opened.map_err(|error| failed(format!("{path} cannot be read"), &error))?;
-    } else {
-        bytes = text.as_bytes().to_vec();
+        return bounded(std::io::stdin().lock(), "standard input");
     }
+    if let Some(path) = text.strip_prefix('@') {
+        return read(Path::new(path));
+    }
+    let is_json = || serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    if !is_json() && Path::new(text).is_file() {
+        return Err(
+            Failure::usage(format!("{text:?} is not JSON, but the name of a file")).hint(format!(
+                "`sonagi invoke {} {}` sends what is in it",
+                shell(function),
+                shell(&format!("@{text}"))
+            )),
+        );
+    }
+    Ok(Bytes::copy_from_slice(text.as_bytes()))
+}
+
+fn read(path: &Path) -> Result<Bytes> {
+    let file = std::fs::File::open(path)
+        .map_err(|error| Failure::caused(Exit::Usage, format!("{} cannot be read", path.display()), &error))?;
+    bounded(file, &path.display().to_string())
+}
+
+fn bounded(from: impl std::io::Read, what: &str) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    let read = from.take(EVENT_BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::caused(Exit::Usage, format!("{what} cannot be read"), &error))?;
     if bytes.len() as u64 > EVENT_BYTES_MAX {
         return Err(Failure::new(
             Exit::Refused,

@@ -1,9 +1,11 @@
 //! `sonagi rm`: removes functions.
 
 use clap::Args;
+use serde::Serialize;
 
 use crate::context::{Format, Global};
-use crate::failure::Result;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
 use crate::output;
 
 /// Remove functions, with their versions, aliases and logs
@@ -11,7 +13,7 @@ use crate::output;
 #[command(after_help = "\
 Examples:
   sonagi rm hello
-  sonagi rm hello api tiny")]
+  sonagi rm hello api tiny     all that can be removed; exit code of the first that cannot")]
 pub struct Rm {
     /// The functions
     #[arg(required = true)]
@@ -22,19 +24,55 @@ pub struct Rm {
     yes: bool,
 }
 
+/// What is printed for programs.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    removed: Vec<&'a str>,
+    failed: Vec<Failed<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Failed<'a> {
+    function: &'a str,
+    message: String,
+}
+
 impl Rm {
-    /// Does it. Stops at the first function that cannot be removed.
+    /// Does it: every function that can be removed is; the exit code is that of the first one that could not.
     pub async fn run(self, global: &Global) -> Result {
         let (client, scope) = (global.client()?, global.scope());
+        let text = global.format() == Format::Text;
+        let mut report = Report {
+            removed: Vec::new(),
+            failed: Vec::new(),
+        };
+        let mut first = None;
         for function in &self.functions {
-            client.remove(&scope, function).await?;
-            if global.format() == Format::Text {
-                output::note(&format!("removed {function}"));
+            match client.remove(&scope, function).await.map_err(Failure::from) {
+                Ok(()) => {
+                    report.removed.push(function);
+                    if text {
+                        output::note(&format!("removed {function}"));
+                    }
+                }
+                // The others would fail the same way.
+                Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
+                Err(failure) => {
+                    report.failed.push(Failed {
+                        function,
+                        message: failure.message.clone(),
+                    });
+                    if first.is_some() {
+                        output::failure(&failure, global.format());
+                    } else {
+                        first = Some(failure);
+                    }
+                }
             }
         }
-        match global.format() {
-            Format::Text => Ok(()),
-            Format::Json => output::json(&serde_json::json!({ "removed": self.functions })),
+        if !text {
+            output::json(&report)?;
         }
+        first.map_or(Ok(()), Err)
     }
 }

@@ -4,8 +4,9 @@ use clap::Args;
 use sonagi_api::Rollback as Wish;
 
 use crate::context::Global;
-use crate::failure::Result;
-use crate::output;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::{output, values};
 
 /// Make an earlier revision of a function live again
 #[derive(Debug, Args)]
@@ -25,10 +26,23 @@ pub struct Rollback {
 impl Rollback {
     /// Does it.
     pub async fn run(self, global: &Global) -> Result {
+        let (function, qualifier) = values::qualified(self.function.clone(), None)?;
+        if let Some(qualifier) = qualifier {
+            return Err(Failure::usage("a version or alias of a function cannot be rolled back")
+                .hint(format!("`sonagi rollback {function} VERSION` makes VERSION live; `sonagi alias {function} {qualifier} VERSION` moves an alias")));
+        }
         let live = global
             .client()?
             .roll_back(&global.scope(), &self.function, &Wish { to: self.to })
-            .await?;
+            .await
+            .map_err(|error| {
+                Failure::from(error).hint_if(
+                    Exit::NotFound,
+                    format!(
+                        "`sonagi versions {function}` lists what there is to go back to, `sonagi ls` the functions"
+                    ),
+                )
+            })?;
         global.format().print(&live, || {
             output::pairs(&[
                 ("function", self.function.clone()),

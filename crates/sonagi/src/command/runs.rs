@@ -1,6 +1,7 @@
 //! `sonagi runs`: what ran, and where its time went.
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use sonagi_api::{Run, RunFilter, Start};
 
 use crate::context::Global;
@@ -29,7 +30,7 @@ pub struct Runs {
     since: Option<String>,
 
     /// At most so many, newest first
-    #[arg(long, value_name = "ATTEMPTS", default_value_t = 50)]
+    #[arg(long, value_name = "ATTEMPTS", default_value_t = 50, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     limit: usize,
 }
 

@@ -132,6 +132,63 @@ async fn events_come_from_everywhere_and_failures_have_their_code() {
 }
 
 #[tokio::test]
+async fn what_is_easily_mistyped_is_explained() {
+    let stage = Stage::new().await;
+    stage.write("f.py", PYTHON);
+    stage.write("event.json", "[1]\n");
+    stage.run(&["deploy", "f.py", "--env", "A=1"]).await.good();
+    let said = stage.run(&["invoke", "f", "event.json"]).await.failed(2);
+    assert!(
+        said.contains("\"event.json\" is not JSON, but the name of a file")
+            && said.contains("sonagi invoke f @event.json"),
+        "{said}"
+    );
+    assert_eq!(
+        stage.run(&["invoke", "f", "--file", "event.json"]).await.good(),
+        "[1]\n"
+    );
+    stage
+        .run(&["invoke", "f", "--file", "event.json", "{}"])
+        .await
+        .failed(2);
+    stage.json(&["versions", "f", "--publish"]).await;
+    assert_eq!(stage.run(&["invoke", "f:1", "3"]).await.good(), "3\n");
+    stage.run(&["invoke", "f:1", "3", "--qualifier", "2"]).await.failed(2);
+    let said = stage.run(&["rollback", "f:1"]).await.failed(2);
+    assert!(said.contains("`sonagi rollback f VERSION`"), "{said}");
+    let said = stage.run(&["rollback", "f", "9"]).await.failed(3);
+    assert!(said.contains("hint: `sonagi versions f`"), "{said}");
+    let said = stage.run(&["alias", "f", "prod", "9"]).await.failed(3);
+    assert!(said.contains("hint: `sonagi alias f` lists aliases"), "{said}");
+    stage.run(&["runs", "--limit", "0"]).await.failed(2);
+
+    let said = stage
+        .run(&["config", "f", "--memory", "256", "--unset", "NOPE"])
+        .await
+        .failed(3);
+    assert!(
+        said.contains("function f has no variable NOPE") && said.contains("it has A; nothing was changed"),
+        "{said}"
+    );
+    assert_eq!(stage.json(&["config", "f"]).await["memory_mib"], 128);
+}
+
+#[tokio::test]
+async fn removal_goes_on_after_one_that_cannot_be_removed() {
+    let stage = Stage::new().await;
+    stage.write("a.py", PYTHON);
+    stage.write("b.py", PYTHON);
+    stage.run(&["deploy", "a.py"]).await.good();
+    stage.run(&["deploy", "b.py"]).await.good();
+    let removed = stage.run(&["rm", "a", "missing", "b", "--output", "json"]).await;
+    let report: serde_json::Value = serde_json::from_str(&removed.stdout).unwrap();
+    assert_eq!(report["removed"], serde_json::json!(["a", "b"]));
+    assert_eq!(report["failed"][0]["function"], "missing");
+    let said = removed.failed(3);
+    assert!(said.contains("function missing does not exist"), "{said}");
+}
+
+#[tokio::test]
 async fn projects_say_what_they_are() {
     let stage = Stage::new().await;
     stage.write("app/main.py", PYTHON);

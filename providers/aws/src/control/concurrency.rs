@@ -82,7 +82,26 @@ impl Control {
     /// # Errors
     /// 400 when too little would be left to functions without a reservation.
     pub(crate) async fn reserve(&self, named: &Named, wanted: Option<u32>) -> Result<(), LambdaError> {
-        let _turn = self.reservations.lock().await;
+        let _turn = self.may_reserve(named, wanted).await?;
+        let decide = |edit: &mut Edit| {
+            set_reservation(edit, wanted);
+            Ok(())
+        };
+        let (entry, ()) = self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
+        self.runner.reserve(&entry.function);
+        Ok(())
+    }
+
+    /// Whether a function may reserve so much; nobody else's reservation changes until the answer is dropped.
+    ///
+    /// # Errors
+    /// 400 when too little would be left to functions without a reservation.
+    pub(crate) async fn may_reserve(
+        &self,
+        named: &Named,
+        wanted: Option<u32>,
+    ) -> Result<tokio::sync::MutexGuard<'_, ()>, LambdaError> {
+        let turn = self.reservations.lock().await;
         if let Some(wanted) = wanted {
             let others: u64 = self
                 .of_account(&named.place.account)
@@ -103,15 +122,14 @@ impl Control {
                 )));
             }
         }
-        let decide = |edit: &mut Edit| {
-            if edit.entry().function.reserved_concurrency != wanted {
-                edit.function(|function| function.reserved_concurrency = wanted);
-            }
-            Ok(())
-        };
-        let (entry, ()) = self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
-        self.runner.reserve(&entry.function);
-        Ok(())
+        Ok(turn)
+    }
+}
+
+/// Changes the draft of a function; [`Control::may_reserve`] has been asked, and the runner is told afterwards.
+pub(crate) fn set_reservation(edit: &mut Edit, wanted: Option<u32>) {
+    if edit.entry().function.reserved_concurrency != wanted {
+        edit.function(|function| function.reserved_concurrency = wanted);
     }
 }
 

@@ -11,7 +11,7 @@ use sonagi_model::{FunctionName, Revision};
 use sonagi_wire::Body;
 
 use super::code::archive;
-use super::concurrency::Reserved;
+use super::concurrency::{Reserved, set_reservation};
 use super::page::Paging;
 use super::policy::forget_qualifier;
 use super::render::{Configuration, Detail, configuration};
@@ -60,6 +60,17 @@ pub(crate) struct Creation {
     pub(crate) draft: Draft,
     pub(crate) archive: Bytes,
     pub(crate) record: FunctionRecord,
+    /// What to reserve for it.
+    pub(crate) reserved: Option<u32>,
+    /// Whether its first version is published with it.
+    pub(crate) publish: Publish,
+}
+
+/// Whether a version is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Publish {
+    Yes,
+    No,
 }
 
 impl Control {
@@ -81,32 +92,32 @@ impl Control {
                 tags,
                 ..FunctionRecord::default()
             },
+            reserved: None,
+            publish: if input.publish == Some(true) {
+                Publish::Yes
+            } else {
+                Publish::No
+            },
         };
-        let entry = self.create(creation).await?;
-        let mut revision = Arc::clone(entry.latest());
-        if input.publish == Some(true) {
-            let decide = |edit: &mut Edit| publish(edit, None);
-            revision = self
-                .catalog
-                .edit(&named.place.namespace(), &named.name, decide)
-                .await?
-                .1;
-        }
+        let (_, revision) = self.create(creation).await?;
         let shown = configuration(&revision, &named.place, named.arn(), Detail::Full)?;
         Ok(json(StatusCode::CREATED, &shown))
     }
 
-    /// Creates a function.
+    /// Creates a function, in one commit with all that is asked for; the revision that clients are shown.
     ///
     /// # Errors
-    /// 400 without runtime or handler or when this host cannot run the runtime, 409 if it exists.
-    pub(crate) async fn create(&self, creation: Creation) -> Result<Arc<FunctionEntry>, LambdaError> {
+    /// 400 without runtime or handler, when this host cannot run the runtime, or when too much would be reserved; 409 if
+    /// it exists.
+    pub(crate) async fn create(&self, creation: Creation) -> Result<(Arc<FunctionEntry>, Arc<Revision>), LambdaError> {
         let Creation {
             place,
             name,
             draft,
             archive,
             record,
+            reserved,
+            publish: publishing,
         } = creation;
         let namespace = place.namespace();
         if draft.spec.runtime.is_empty() || draft.spec.handler.is_empty() {
@@ -122,8 +133,17 @@ impl Control {
             ));
         }
         let held = self.store(&place, archive).await?;
+        let named = Named {
+            place,
+            name: name.clone(),
+            qualifier: None,
+        };
+        let _turn = match reserved {
+            Some(_) => Some(self.may_reserve(&named, reserved).await?),
+            None => None,
+        };
         let new = NewFunction {
-            tenant: place.account.tenant(),
+            tenant: named.place.account.tenant(),
             namespace,
             name,
             document: write(&record),
@@ -134,9 +154,21 @@ impl Control {
                 document: write(&RevisionRecord::new(draft.settings, self.clock.now())),
             },
         };
-        let entry = self.catalog.create(new).await?;
+        let decide = |edit: &mut Edit| {
+            if reserved.is_some() {
+                set_reservation(edit, reserved);
+            }
+            match publishing {
+                Publish::Yes => publish(edit, None),
+                Publish::No => Ok(Arc::clone(edit.entry().latest())),
+            }
+        };
+        let (entry, revision) = self.catalog.create_with(new, decide).await?;
         self.routes.sync(&self.catalog, entry.function.id);
-        Ok(entry)
+        if reserved.is_some() {
+            self.runner.reserve(&entry.function);
+        }
+        Ok((entry, revision))
     }
 
     /// `GetFunction`.

@@ -4,7 +4,7 @@ mod absent;
 mod account;
 pub(crate) mod aliases;
 mod code;
-mod concurrency;
+pub(crate) mod concurrency;
 mod configuration;
 mod constraints;
 mod event_invoke;

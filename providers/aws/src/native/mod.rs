@@ -20,7 +20,8 @@ use crate::arn::{FunctionRef, LATEST, Named, Qualifier};
 use crate::assembly::Aws;
 use crate::auth::AddAccountError;
 use crate::control::aliases::Target as AliasTarget;
-use crate::control::functions::Creation;
+use crate::control::concurrency::set_reservation;
+use crate::control::functions::{Creation, Publish};
 use crate::control::settings::Draft;
 use crate::control::statement::public_url_statements;
 use crate::control::versions::{Revise, alter_record, make_latest, publish, revise, touch};
@@ -113,8 +114,10 @@ impl Aws {
             draft,
             archive: deploy.archive.clone(),
             record,
+            reserved: deploy.settings.reserved_concurrency.flatten(),
+            publish: Publish::No,
         };
-        Ok(self.control.create(creation).await?)
+        Ok(self.control.create(creation).await?.0)
     }
 
     async fn update_natively(&self, named: &Named, deploy: &Deploy) -> Result<Arc<FunctionEntry>, AdapterError> {
@@ -122,7 +125,11 @@ impl Aws {
             self.control.check_runtime(runtime)?;
         }
         let held = self.control.store(&named.place, deploy.archive.clone()).await?;
+        let _turn = self.turn(named, &deploy.settings).await?;
         let decide = |edit: &mut Edit| {
+            if let Some(reserved) = deploy.settings.reserved_concurrency {
+                set_reservation(edit, reserved);
+            }
             let draft = self.redraft(edit, &deploy.settings)?;
             let artifact = Some(held.artifact().clone());
             revise(
@@ -147,6 +154,7 @@ impl Aws {
             .await;
         let (entry, ()) = edited.map_err(LambdaError::from)?;
         self.control.routes.sync(&self.control.catalog, entry.function.id);
+        self.reserved(&entry, &deploy.settings);
         Ok(entry)
     }
 
@@ -162,11 +170,23 @@ impl Aws {
         Ok(draft)
     }
 
-    async fn reserve(&self, named: &Named, settings: &Settings) -> Result<(), AdapterError> {
-        if let Some(reserved) = settings.reserved_concurrency {
-            self.control.reserve(named, reserved).await?;
+    /// The right to change the reservation, if these settings do.
+    async fn turn(
+        &self,
+        named: &Named,
+        settings: &Settings,
+    ) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, AdapterError> {
+        match settings.reserved_concurrency {
+            Some(reserved) => Ok(Some(self.control.may_reserve(named, reserved).await?)),
+            None => Ok(None),
         }
-        Ok(())
+    }
+
+    /// Tells the engine about a reservation that these settings changed.
+    fn reserved(&self, entry: &FunctionEntry, settings: &Settings) {
+        if settings.reserved_concurrency.is_some() {
+            self.control.runner.reserve(&entry.function);
+        }
     }
 
     fn prepare(&self, call: &NativeCall) -> Result<Prepared, AdapterError> {
@@ -255,7 +275,6 @@ impl Adapter for Aws {
         } else {
             Box::pin(self.update_natively(&named, &deploy)).await?
         };
-        self.reserve(&named, &deploy.settings).await?;
         let latest = entry.latest();
         Ok(Deployed {
             namespace: deploy.namespace,
@@ -279,8 +298,11 @@ impl Adapter for Aws {
             self.control.check_runtime(runtime)?;
         }
         self.entry(&named)?;
-        self.reserve(&named, &settings).await?;
+        let _turn = self.turn(&named, &settings).await?;
         let decide = |edit: &mut Edit| {
+            if let Some(reserved) = settings.reserved_concurrency {
+                set_reservation(edit, reserved);
+            }
             let draft = self.redraft(edit, &settings)?;
             revise(
                 edit,
@@ -293,6 +315,7 @@ impl Adapter for Aws {
         };
         let edited = self.control.catalog.edit(namespace, &named.name, decide).await;
         let (entry, _) = edited.map_err(LambdaError::from)?;
+        self.reserved(&entry, &settings);
         Ok(self.view(&entry, &named.place))
     }
 

@@ -122,6 +122,23 @@ async fn settings_are_lambdas_and_checked_by_its_rules() {
     let view = world.aws.configure(&space(), "f", settings).await.unwrap();
     assert_eq!(view.environment, [("BB".to_owned(), "2".to_owned())].into());
     assert_eq!((view.reserved_concurrency, view.memory), (None, Mebibytes(256)));
+    // All of it or nothing: a setting that is refused leaves the others as they were.
+    for settings in [
+        Settings {
+            memory: Some(Mebibytes(1)),
+            reserved_concurrency: Some(Some(7)),
+            ..Settings::default()
+        },
+        Settings {
+            memory: Some(Mebibytes(512)),
+            reserved_concurrency: Some(Some(100_000)),
+            ..Settings::default()
+        },
+    ] {
+        assert!(world.aws.configure(&space(), "f", settings).await.is_err());
+        let view = world.aws.describe(&space(), "f").unwrap();
+        assert_eq!((view.reserved_concurrency, view.memory), (None, Mebibytes(256)));
+    }
     assert_eq!(view.provider_name, "arn:aws:lambda:us-east-1:000000000000:function:f");
     let wrong = Settings {
         memory: Some(Mebibytes(1)),
