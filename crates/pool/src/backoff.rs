@@ -89,6 +89,14 @@ impl<F> BackOff<F> {
         }
     }
 
+    /// When the next start is allowed, if there were failures.
+    pub(crate) const fn retry_at(&self) -> Option<Instant> {
+        match self {
+            Self::Clear => None,
+            Self::Failing { retry_at, .. } => Some(*retry_at),
+        }
+    }
+
     /// When everything is forgotten; `None`: there is nothing to forget.
     pub(crate) fn forgotten_at(&self, policy: &BackOffPolicy) -> Option<Instant> {
         match self {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sonagi_model::{InstanceId, Mebibytes};
-use sonagi_ports::{RunningSandbox, Session};
+use sonagi_ports::{Purpose, RunningSandbox, Session};
 use tokio::time::Instant;
 
 use crate::budget::Budget;
@@ -24,6 +24,7 @@ pub(crate) struct Instance {
     pub started: Instant,
     /// Its revision was retired if the sub-pool has another generation by now.
     pub generation: u64,
+    pub purpose: Purpose,
     life: Mutex<Life>,
     charge: AtomicU64,
     ended: AtomicBool,
@@ -39,6 +40,7 @@ pub(crate) struct InstanceParts {
     pub generation: u64,
     /// MiB, reserved in the budget.
     pub charge: u64,
+    pub purpose: Purpose,
 }
 
 /// An instance could not be stopped or continued.
@@ -55,6 +57,7 @@ impl Instance {
             output: parts.output,
             started: now,
             generation: parts.generation,
+            purpose: parts.purpose,
             life: Mutex::new(Life::Starting { since: now }),
             charge: AtomicU64::new(parts.charge),
             ended: AtomicBool::new(false),

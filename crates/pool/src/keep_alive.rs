@@ -60,6 +60,14 @@ impl KeepAlive {
         )
     }
 
+    /// The same for an instance that is kept however long it is idle.
+    pub(crate) const fn without_idle(self) -> Self {
+        Self {
+            idle: Duration::MAX,
+            ..self
+        }
+    }
+
     /// Whether it has reached the highest age.
     pub(crate) fn is_too_old(&self, started: Instant, now: Instant) -> bool {
         now.saturating_duration_since(started) >= self.max_age

@@ -10,6 +10,7 @@ mod backoff;
 mod budget;
 mod error;
 mod evict;
+mod floor;
 mod instance;
 mod keep_alive;
 mod lease;
@@ -26,6 +27,7 @@ mod subpool;
 
 pub use backoff::BackOffPolicy;
 pub use error::{AcquireError, ProcessRan, StartFailure};
+pub use floor::{FloorFailure, FloorStatus};
 pub use lease::Lease;
 pub use options::PoolOptions;
 pub use pool::{Contracts, Pool};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use sonagi_model::{FunctionId, Mebibytes, Outcome, Revision, RevisionId, ThrottleReason};
-use sonagi_ports::{ArtifactStore, Clock, Contract, LogSink, Sandbox};
+use sonagi_ports::{ArtifactStore, Clock, Contract, LogSink, Purpose, Sandbox};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
@@ -56,7 +56,7 @@ impl FromIterator<Arc<dyn Contract>> for Contracts {
 /// The instances of one node. Cloning gives another handle on the same pool. Ends with [`Pool::drain`].
 #[derive(Debug, Clone)]
 pub struct Pool {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl Pool {
                 Asked::BackedOff(failure) => return Err(AcquireError::Failed(failure)),
                 Asked::Full => return Err(AcquireError::Throttled(ThrottleReason::NodeCapacity)),
                 Asked::Waits { mut place, starts } => {
-                    inner.launch(&sub, starts);
+                    inner.launch(&sub, starts, Purpose::Demand);
                     // Waiters lose their senders when the pool ends.
                     return (&mut place.delivery).await.unwrap_or(Err(AcquireError::Stopping));
                 }
@@ -151,10 +151,9 @@ impl Pool {
     }
 
     /// A revision is called no more, or its code was replaced: its idle instances are destroyed now, busy ones when
-    /// they have answered. It can be acquired again, and then gets new instances.
+    /// they have answered. It can be acquired again, and then gets new instances; its floor is gone.
     pub fn retire(&self, revision: RevisionId) {
-        let sub = self.inner.revisions.pin().get(&revision).cloned();
-        if let Some(sub) = sub {
+        if let Some(sub) = self.inner.find(revision) {
             self.inner.retire(&sub);
         }
     }
@@ -227,7 +226,11 @@ impl Inner {
         self.subpools().iter().map(|sub| sub.in_use()).sum()
     }
 
-    fn subpool(&self, revision: &Arc<Revision>) -> Result<Arc<SubPool>, AcquireError> {
+    pub(crate) fn find(&self, revision: RevisionId) -> Option<Arc<SubPool>> {
+        self.revisions.pin().get(&revision).cloned()
+    }
+
+    pub(crate) fn subpool(&self, revision: &Arc<Revision>) -> Result<Arc<SubPool>, AcquireError> {
         let revisions = self.revisions.pin();
         if let Some(sub) = revisions.get(&revision.id) {
             return Ok(sub.clone());
@@ -252,7 +255,7 @@ impl Inner {
     }
 
     /// Starts as many instances as have been counted as starting, as far as memory allows.
-    pub(crate) fn launch(self: &Arc<Self>, sub: &Arc<SubPool>, starts: usize) {
+    pub(crate) fn launch(self: &Arc<Self>, sub: &Arc<SubPool>, starts: usize, purpose: Purpose) {
         for _ in 0..starts {
             match self.reserve(sub) {
                 Ok((reservation, evicted)) => {
@@ -261,10 +264,11 @@ impl Inner {
                         reservation,
                         evicted,
                         asked: Instant::now(),
+                        purpose,
                     };
                     self.spawn(run(self.clone(), plan));
                 }
-                Err(error) => sub.called_off(error).tell(),
+                Err(error) => sub.called_off(error, purpose).tell(),
             }
         }
     }
@@ -297,7 +301,7 @@ impl Inner {
     }
 
     fn candidates(&self) -> Vec<Candidate<Arc<Instance>>> {
-        let idle = self.subpools().into_iter().flat_map(|sub| sub.idle());
+        let idle = self.subpools().into_iter().flat_map(|sub| sub.spare());
         idle.filter_map(|instance| {
             Some(Candidate {
                 idle_since: instance.idle_since()?,
@@ -320,7 +324,7 @@ impl Inner {
             Offered::Idle => self.watch(now),
             Offered::Unwanted { instance, end, starts } => {
                 self.destroy(&instance, end);
-                self.launch(&instance.sub, starts);
+                self.launch(&instance.sub, starts, Purpose::Demand);
             }
         }
         self.note_release();
@@ -371,6 +375,10 @@ impl Inner {
             return None;
         }
         self.counters.end(why);
+        // What is evicted is no part of a floor, and its memory is somebody's already.
+        if instance.purpose == Purpose::Floor && !matches!(why, End::Evicted | End::Drained) {
+            self.top_up(&instance.sub);
+        }
         let (inner, instance) = (self.clone(), instance.clone());
         Some(self.spawn(async move {
             instance.session.close();
@@ -391,7 +399,7 @@ impl Inner {
     }
 
     /// Takes a dead sub-pool out of the map, if it is still there.
-    fn forget(&self, dead: &Arc<SubPool>) {
+    pub(crate) fn forget(&self, dead: &Arc<SubPool>) {
         // Somebody else's removal, or a successor in its place, are both fine.
         let _removed = self
             .revisions

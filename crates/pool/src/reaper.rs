@@ -90,6 +90,7 @@ async fn pass(inner: &Arc<Inner>) -> Option<Instant> {
         for instance in sub.idle() {
             until(care_for(inner, &instance).await);
         }
+        until(inner.fill(&sub));
         if !inner.bury(&sub) {
             let now = Instant::now();
             until(sub.forgotten_at(&inner.options.back_off).filter(|at| *at > now));
@@ -100,7 +101,12 @@ async fn pass(inner: &Arc<Inner>) -> Option<Instant> {
 
 /// Does what is due for one instance that was idle; when something will be due next.
 async fn care_for(inner: &Arc<Inner>, instance: &Arc<Instance>) -> Option<Instant> {
-    let verdict = |now: Instant| inner.policy.verdict(instance.life(), instance.started, now);
+    let policy = if instance.sub.keeps(instance) {
+        inner.policy.without_idle()
+    } else {
+        inner.policy
+    };
+    let verdict = |now: Instant| policy.verdict(instance.life(), instance.started, now);
     let now = Instant::now();
     match verdict(now) {
         Verdict::Wait(until) => until,
@@ -109,7 +115,7 @@ async fn care_for(inner: &Arc<Inner>, instance: &Arc<Instance>) -> Option<Instan
             None
         }
         Verdict::Freeze => {
-            let due = |life| inner.policy.verdict(life, instance.started, now) == Verdict::Freeze;
+            let due = |life| policy.verdict(life, instance.started, now) == Verdict::Freeze;
             if instance.freeze(due, now).is_err() {
                 reclaim(inner, instance, End::Condemned);
                 return None;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use sonagi_model::{ColdPhases, InstanceId, Mebibytes, Outcome, ThrottleReason};
 use sonagi_ports::{
-    ArtifactError, CodeTree, ContractError, InitFailure, Launch, LaunchPlan, Moment, Opening, SandboxError, Started,
+    ArtifactError, CodeTree, ContractError, InitFailure, Launch, LaunchPlan, Moment, Opening, Purpose, SandboxError,
+    Started,
 };
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
@@ -59,6 +60,7 @@ pub(crate) struct StartPlan {
     /// The ends of the instances whose memory this one gets.
     pub evicted: Vec<JoinHandle<()>>,
     pub asked: Instant,
+    pub purpose: Purpose,
 }
 
 /// Why there is no instance.
@@ -76,6 +78,7 @@ struct Start {
     id: InstanceId,
     generation: u64,
     asked: Instant,
+    purpose: Purpose,
     phases: ColdPhases,
     /// Once its process runs.
     instance: Option<Arc<Instance>>,
@@ -102,6 +105,7 @@ pub(crate) async fn run(inner: Arc<Inner>, plan: StartPlan) {
         id: InstanceId::generate(),
         generation: plan.sub.generation(),
         asked: plan.asked,
+        purpose: plan.purpose,
         phases: ColdPhases::default(),
         instance: None,
         inner,
@@ -116,7 +120,8 @@ pub(crate) async fn run(inner: Arc<Inner>, plan: StartPlan) {
     match result {
         Ok(instance) => start.offer(instance),
         Err(Broken::CalledOff(why)) => {
-            start.sub.called_off(why).tell();
+            start.sub.called_off(why, start.purpose).tell();
+            inner.look_after_floor(&start.sub);
             start.remove(End::Drained);
         }
         Err(Broken::Failed(outcome, process)) => start.fail(outcome, process),
@@ -165,6 +170,7 @@ impl Start {
                 revision,
                 instance: self.id,
                 tree: &path,
+                purpose: self.purpose,
             };
             self.sub.contract.plan(&launch).map_err(refused_by_contract)
         });
@@ -205,6 +211,7 @@ impl Start {
             output,
             generation,
             charge: reservation.hand_over(),
+            purpose: self.purpose,
         };
         let instance = Arc::new(Instance::new(parts, Instant::now()));
         sub.enrol(instance.clone());
@@ -245,7 +252,7 @@ impl Start {
     /// The instance is ready: it is there for whoever waits.
     fn offer(self, instance: Arc<Instance>) {
         let now = Instant::now();
-        self.sub.started();
+        self.sub.started(self.purpose);
         // From starting over idle to busy, on behalf of whoever takes it; nobody else knows it yet.
         if instance.advance(Input::Ready, now).is_err() || instance.take(now).is_err() {
             self.inner.condemn(&instance);
@@ -260,7 +267,7 @@ impl Start {
             Offered::Idle => self.inner.watch(now),
             Offered::Unwanted { instance, end, starts } => {
                 self.inner.destroy(&instance, end);
-                self.inner.launch(&self.sub, starts);
+                self.inner.launch(&self.sub, starts, Purpose::Demand);
             }
         }
     }
@@ -282,11 +289,12 @@ impl Start {
         };
         let now = Instant::now();
         let policy = self.inner.options.back_off;
-        let fallout = self.sub.failed(failure, &policy, self.asked, now);
+        let fallout = self.sub.failed(failure, &policy, (self.asked, self.purpose), now);
         let starts = fallout.starts;
         fallout.tell();
         self.remove(End::InitFailed);
-        self.inner.launch(&self.sub, starts);
+        self.inner.launch(&self.sub, starts, Purpose::Demand);
+        self.inner.top_up(&self.sub);
         if let Some(at) = self.sub.forgotten_at(&policy) {
             self.inner.alarm.set(at);
         }

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use sonagi_model::{InstanceId, Mebibytes, Revision};
-use sonagi_ports::Contract;
+use sonagi_ports::{Contract, Purpose};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::backoff::{BackOff, BackOffPolicy};
 use crate::error::{AcquireError, StartFailure};
+use crate::floor::{FloorFailure, FloorStatus, missing};
 use crate::instance::Instance;
 use crate::lease::Lease;
 use crate::lifecycle::{End, Input, Life};
@@ -45,8 +46,18 @@ struct State {
     generation: u64,
     next_waiter: u64,
     back_off: BackOff<StartFailure>,
+    floor: Floor,
     /// Taken out of the pool's map: look there again.
     dead: bool,
+}
+
+/// Instances that are kept loaded: see `floor.rs`.
+#[derive(Debug, Default)]
+struct Floor {
+    wanted: usize,
+    /// Of `State::starting`.
+    starting: usize,
+    failure: Option<FloorFailure>,
 }
 
 #[derive(Debug)]
@@ -136,13 +147,13 @@ impl SubPool {
         }
     }
 
-    /// The most recently used idle instance, or a place in the queue.
+    /// The most recently used idle instance (one of the floor, if there is one), or a place in the queue.
     pub(crate) fn ask(self: &Arc<Self>, bound: usize, now: Instant) -> Asked {
         let mut state = self.state.lock();
         if state.dead {
             return Asked::Dead;
         }
-        if let Some(instance) = state.idle.pop_back() {
+        if let Some(instance) = state.pop_idle() {
             state.busy += 1;
             return Asked::Idle(instance);
         }
@@ -182,9 +193,13 @@ impl SubPool {
     }
 
     /// A start has succeeded: the instance is busy until it is offered.
-    pub(crate) fn started(&self) {
+    pub(crate) fn started(&self, purpose: Purpose) {
         let mut state = self.state.lock();
         state.starting -= 1;
+        if purpose == Purpose::Floor {
+            state.floor.starting -= 1;
+            state.floor.failure = None;
+        }
         state.busy += 1;
         state.back_off = BackOff::Clear;
     }
@@ -195,11 +210,15 @@ impl SubPool {
         &self,
         failure: StartFailure,
         policy: &BackOffPolicy,
-        asked: Instant,
+        (asked, purpose): (Instant, Purpose),
         now: Instant,
     ) -> Fallout {
         let mut state = self.state.lock();
         state.starting -= 1;
+        if purpose == Purpose::Floor {
+            state.floor.starting -= 1;
+            state.floor.failure = Some(FloorFailure::Start(failure.replayed()));
+        }
         state.back_off.failed(failure.clone(), policy, asked, now);
         let mut told = Vec::new();
         let replay = failure.replayed();
@@ -219,9 +238,13 @@ impl SubPool {
 
     /// A start could not be made or was broken off, through no fault of the revision: the newest waiter is told why,
     /// unless enough instances are starting for all.
-    pub(crate) fn called_off(&self, why: AcquireError) -> Fallout {
+    pub(crate) fn called_off(&self, why: AcquireError, purpose: Purpose) -> Fallout {
         let mut state = self.state.lock();
         state.starting -= 1;
+        if purpose == Purpose::Floor {
+            state.floor.starting -= 1;
+            state.floor.failure = Some(FloorFailure::NoRoom);
+        }
         let mut told = Vec::new();
         while starts_needed(state.waiters.len(), state.starting) > 0 {
             // One that has gone was counted as well.
@@ -276,6 +299,78 @@ impl SubPool {
         self.state.lock().idle.iter().cloned().collect()
     }
 
+    /// Instances that are idle and no part of the floor.
+    pub(crate) fn spare(&self) -> Vec<Arc<Instance>> {
+        let state = self.state.lock();
+        let kept = |instance: &Instance| instance.purpose == Purpose::Floor && state.floor.wanted > 0;
+        state.idle.iter().filter(|instance| !kept(instance)).cloned().collect()
+    }
+
+    /// Whether an instance stays however long it is idle.
+    pub(crate) fn keeps(&self, instance: &Instance) -> bool {
+        if instance.purpose != Purpose::Floor {
+            return false;
+        }
+        let state = self.state.lock();
+        state.floor.wanted > 0 && state.floor_ready() <= state.floor.wanted
+    }
+
+    /// So many instances are kept from now on; the idle ones that are too many for it, counted out. `None`: this
+    /// sub-pool has left the map.
+    pub(crate) fn set_floor(&self, wanted: usize) -> Option<Vec<Arc<Instance>>> {
+        let mut state = self.state.lock();
+        if state.dead {
+            return (wanted == 0).then(Vec::new);
+        }
+        state.floor.wanted = wanted;
+        if wanted == 0 {
+            state.floor.failure = None;
+        }
+        let mut surplus = state.floor_ready().saturating_sub(wanted);
+        let (mut kept, mut gone) = (VecDeque::new(), Vec::new());
+        for instance in std::mem::take(&mut state.idle) {
+            if instance.purpose == Purpose::Floor && surplus > 0 {
+                surplus -= 1;
+                gone.push(instance);
+            } else {
+                kept.push_back(instance);
+            }
+        }
+        state.idle = kept;
+        Some(gone)
+    }
+
+    /// What the floor lacks now, counted as starting; nothing while the revision is left alone.
+    pub(crate) fn floor_starts(&self, now: Instant) -> usize {
+        let mut state = self.state.lock();
+        if state.dead || state.floor.wanted == 0 || state.back_off.refusal(now).is_some() {
+            return 0;
+        }
+        let starts = missing(state.floor.wanted, state.floor.starting, state.floor_ready());
+        state.starting += starts;
+        state.floor.starting += starts;
+        starts
+    }
+
+    /// When the floor has to be looked after again, if it lacks something: at the end of the back-off, else at `later`.
+    pub(crate) fn floor_retry(&self, now: Instant, later: Instant) -> Option<Instant> {
+        let state = self.state.lock();
+        let lacks = missing(state.floor.wanted, state.floor.starting, state.floor_ready()) > 0;
+        let at = state.back_off.retry_at().filter(|at| *at > now).unwrap_or(later);
+        (lacks && !state.dead).then_some(at)
+    }
+
+    /// How far the floor is there, if there is one.
+    pub(crate) fn floor_status(&self) -> Option<FloorStatus> {
+        let state = self.state.lock();
+        (state.floor.wanted > 0).then(|| FloorStatus {
+            wanted: state.floor.wanted,
+            starting: state.floor.starting,
+            ready: state.floor_ready(),
+            failure: state.floor.failure.clone(),
+        })
+    }
+
     /// Every instance that is not entirely gone.
     pub(crate) fn members(&self) -> Vec<Arc<Instance>> {
         self.state.lock().members.values().cloned().collect()
@@ -286,6 +381,7 @@ impl SubPool {
         let mut state = self.state.lock();
         state.generation += 1;
         state.back_off = BackOff::Clear;
+        state.floor.wanted = 0;
         state.idle.drain(..).collect()
     }
 
@@ -294,7 +390,7 @@ impl SubPool {
         let mut state = self.state.lock();
         let remembered = state.back_off.forgotten_at(policy).is_some_and(|at| now < at);
         let used = !state.members.is_empty() || state.starting + state.busy + state.waiters.len() > 0;
-        if remembered || used {
+        if remembered || used || state.floor.wanted > 0 {
             return false;
         }
         state.dead = true;
@@ -349,6 +445,29 @@ impl SubPool {
 }
 
 impl State {
+    fn pop_idle(&mut self) -> Option<Arc<Instance>> {
+        if self.floor.wanted > 0
+            && let Some(index) = self.idle.iter().rposition(|idle| idle.purpose == Purpose::Floor)
+        {
+            return self.idle.remove(index);
+        }
+        self.idle.pop_back()
+    }
+
+    /// Instances of the floor that are loaded.
+    fn floor_ready(&self) -> usize {
+        let ready = |instance: &&Arc<Instance>| {
+            instance.purpose == Purpose::Floor
+                && !instance.has_ended()
+                && instance.generation == self.generation
+                && match instance.life() {
+                    Life::Idle { .. } | Life::Frozen { .. } | Life::Busy { .. } => true,
+                    Life::Starting { .. } | Life::Reclaimed { .. } => false,
+                }
+        };
+        self.members.values().filter(ready).count()
+    }
+
     /// Why an instance is not used again, if there is a reason.
     fn objection(&self, instance: &Instance) -> Option<End> {
         if self.dead {

@@ -51,6 +51,17 @@ pub struct Launch<'a> {
     pub instance: InstanceId,
     /// The verified code tree on the host.
     pub tree: &'a Path,
+    /// What it is started for.
+    pub purpose: Purpose,
+}
+
+/// What an instance is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Somebody waits for one.
+    Demand,
+    /// So many are kept loaded, whether anybody calls or not.
+    Floor,
 }
 
 /// A launch cannot be planned.

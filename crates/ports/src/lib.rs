@@ -24,15 +24,15 @@ pub mod fake;
 pub mod suite;
 
 pub use adapter::{
-    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall, Settings,
-    UrlAccess, VersionView,
+    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall,
+    ProvisionedView, Settings, UrlAccess, VersionView,
 };
 pub use archive::{Archive, Filing, FilingFilter, FilingPart};
 pub use artifact::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree, TreeCheck};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use contract::{
-    Attributes, Call, Contract, ContractError, ContractLimits, InitFailure, Launch, Moment, Opening, Reply, ReplyBody,
-    Session, SessionError, StreamPart,
+    Attributes, Call, Contract, ContractError, ContractLimits, InitFailure, Launch, Moment, Opening, Purpose, Reply,
+    ReplyBody, Session, SessionError, StreamPart,
 };
 pub use event::{
     AcceptError, Accepted, EventHead, EventRoute, EventStatus, Lane, NewEvent, Progress, QueuedEvent, RetryRules, Token,

@@ -195,6 +195,7 @@ impl Contract for AwsContract {
         let environment = environment::build(&Facts {
             revision,
             instance: launch.instance,
+            purpose: launch.purpose,
             runtime,
             interpreter: interpreter.as_ref(),
             keys: &self.credentials.derive(launch.instance),

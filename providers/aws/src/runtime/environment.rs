@@ -5,7 +5,7 @@
 
 use serde::Deserialize as _;
 use sonagi_model::{Document, InstanceId, Revision, Timestamp};
-use sonagi_ports::{ContractError, Interpreter, Language};
+use sonagi_ports::{ContractError, Interpreter, Language, Purpose};
 
 use super::contract::RuntimeOptions;
 use super::launch::{RUNTIME_DIR, Runtime, TASK_ROOT};
@@ -40,6 +40,7 @@ pub fn function_arn(revision: &Revision) -> Option<String> {
 pub(super) struct Facts<'a> {
     pub(super) revision: &'a Revision,
     pub(super) instance: InstanceId,
+    pub(super) purpose: Purpose,
     pub(super) runtime: Runtime<'a>,
     pub(super) interpreter: Option<&'a Interpreter>,
     pub(super) keys: &'a Issued,
@@ -96,7 +97,12 @@ fn identity(variables: &mut Variables, facts: &Facts<'_>, region: &str) {
     variables.set("AWS_LAMBDA_FUNCTION_NAME", revision.name.as_str());
     variables.set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", revision.spec.memory.0.to_string());
     variables.set("AWS_LAMBDA_FUNCTION_VERSION", revision.label.clone());
-    variables.set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
+    // Source: AWS Lambda, "Defined runtime environment variables".
+    let kind = match facts.purpose {
+        Purpose::Demand => "on-demand",
+        Purpose::Floor => "provisioned-concurrency",
+    };
+    variables.set("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
     variables.set("AWS_ACCESS_KEY_ID", facts.keys.access_key.clone());
     variables.set("AWS_SECRET_ACCESS_KEY", facts.keys.secret.clone());
     variables.set("AWS_SESSION_TOKEN", facts.keys.token.clone());
@@ -293,6 +299,7 @@ mod tests {
         let facts = Facts {
             revision,
             instance,
+            purpose: Purpose::Demand,
             runtime: Runtime::parse(&revision.spec.runtime).unwrap(),
             interpreter,
             keys: &keys,

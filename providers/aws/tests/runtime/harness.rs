@@ -17,7 +17,7 @@ use sonagi_model::{
 };
 use sonagi_ports::{
     Attributes, Call, Clock, Contract, InitFailure, Interpreter, Interpreters, Language, Launch, LaunchPlan, Opening,
-    Reply, ReplyBody, Session, SessionError, StreamPart, SystemClock, SystemEntropy,
+    Purpose, Reply, ReplyBody, Session, SessionError, StreamPart, SystemClock, SystemEntropy,
 };
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -224,6 +224,7 @@ impl Source {
                 revision: &revision,
                 instance,
                 tree: code.path(),
+                purpose: Purpose::Demand,
             })
             .unwrap();
         let listeners: Vec<TcpListener> = plan.listeners.iter().map(|_| listener()).collect();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sonagi_model::InstanceId;
-use sonagi_ports::{Contract, InitFailure, Launch, Opening, Reply, ReplyBody, Session, SessionError, StreamPart};
+use sonagi_ports::{
+    Contract, InitFailure, Launch, Opening, Purpose, Reply, ReplyBody, Session, SessionError, StreamPart,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -690,6 +692,7 @@ async fn credentials_live_as_long_as_the_session() {
         revision: &revision,
         instance: served.instance,
         tree: dir.path(),
+        purpose: Purpose::Demand,
     };
     let plan = host().contract.plan(&launch).unwrap();
     let variable = |name: &str| {
