@@ -45,9 +45,25 @@ pub struct Settings {
     /// Reserved concurrency; `null` removes it.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub reserved_concurrency: Option<Option<u32>>,
+    /// Instances to keep loaded, by version or alias; `null` ends it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub provisioned: BTreeMap<String, Option<u32>>,
     /// A sentence about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// Instances of a version or alias that are kept loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provisioned {
+    /// The version or alias.
+    pub qualifier: String,
+    /// How many are wanted.
+    pub wanted: u32,
+    /// How many of them are loaded.
+    pub ready: u32,
+    /// In the provider's words.
+    pub status: String,
 }
 
 /// Tells `null` (remove) from a field that is not there (keep).
@@ -132,6 +148,9 @@ pub struct Function {
     pub url: Option<String>,
     /// Reserved concurrency.
     pub reserved_concurrency: Option<u32>,
+    /// Instances that are kept loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provisioned: Vec<Provisioned>,
     /// Versions, oldest first, the live one last.
     pub versions: Vec<Version>,
     /// Aliases, by name.

@@ -15,3 +15,5 @@ pub use admission::Running;
 pub use api::{Answer, Finished, LogTail, Refused, Request, Streaming};
 pub use asynchronous::{Asynchronous, AsynchronousOptions, Routes};
 pub use dispatcher::{DispatchOptions, Dispatcher};
+/// What the engine says of instances that are kept loaded.
+pub use sonagi_pool::{FloorFailure, FloorStatus};

@@ -81,8 +81,23 @@ pub struct Settings {
     pub unset_environment: Vec<String>,
     /// Reserved concurrency: `Some(None)` removes it.
     pub reserved_concurrency: Option<Option<u32>>,
+    /// Instances to keep loaded, by version or alias; `None` ends it.
+    pub provisioned: BTreeMap<String, Option<u32>>,
     /// A sentence about it.
     pub description: Option<String>,
+}
+
+/// Instances of a version or alias that are kept loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisionedView {
+    /// The version or alias.
+    pub qualifier: String,
+    /// How many are wanted.
+    pub wanted: u32,
+    /// How many of them are loaded.
+    pub ready: u32,
+    /// In the provider's words.
+    pub status: String,
 }
 
 /// What a deployment did.
@@ -139,6 +154,8 @@ pub struct FunctionView {
     pub url: Option<String>,
     /// Reserved concurrency.
     pub reserved_concurrency: Option<u32>,
+    /// Instances that are kept loaded.
+    pub provisioned: Vec<ProvisionedView>,
     /// Versions, oldest first, the live one last.
     pub versions: Vec<VersionView>,
     /// Aliases.

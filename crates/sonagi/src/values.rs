@@ -111,6 +111,15 @@ pub fn number_or_none(text: &str) -> Result<NumberOrNone, String> {
         .map_err(|_| format!("{text:?} is neither a number nor `none`"))
 }
 
+/// `VERSION=INSTANCES` or `ALIAS=none`.
+pub fn instances(text: &str) -> Result<(String, NumberOrNone), String> {
+    let parts = text.split_once('=').filter(|(qualifier, _)| !qualifier.is_empty());
+    let (qualifier, count) = parts.ok_or_else(|| {
+        format!("{text:?} is not of the form VERSION=INSTANCES or ALIAS=INSTANCES, for instance prod=2")
+    })?;
+    Ok((qualifier.to_owned(), number_or_none(count)?))
+}
+
 /// A number, or the wish that there be none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NumberOrNone(pub Option<u32>);

@@ -141,6 +141,7 @@ impl Shared {
             runtimes,
             runner: Arc::clone(&self.runner),
             reservations: tokio::sync::Mutex::new(()),
+            floors: parking_lot::Mutex::new(()),
         }
     }
 }
@@ -198,6 +199,9 @@ impl Aws {
         let routes = shared.resume(&address);
         let invoker = Arc::new(shared.invoker());
         let control = Arc::new(shared.control(&accounts, &routes, &address, contract));
+        for entry in control.catalog.all() {
+            control.apply_floors(entry.function.id);
+        }
         let limits = shared.limits;
         let urls = UrlPlane {
             routes,

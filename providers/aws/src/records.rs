@@ -32,6 +32,9 @@ pub(crate) struct FunctionRecord {
     /// Configurations of asynchronous invocation by qualifier; that of the unqualified function under `$LATEST`.
     #[serde(default)]
     pub(crate) asynchronous: BTreeMap<String, AsyncRecord>,
+    /// Provisioned concurrency by version or alias.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) provisioned: BTreeMap<String, ProvisionedRecord>,
     #[serde(default)]
     pub(crate) recursive_loop: RecursiveLoop,
     #[serde(default)]
@@ -47,10 +50,18 @@ impl Default for FunctionRecord {
             policies: BTreeMap::new(),
             urls: BTreeMap::new(),
             asynchronous: BTreeMap::new(),
+            provisioned: BTreeMap::new(),
             recursive_loop: RecursiveLoop::default(),
             update_runtime_on: UpdateRuntimeOn::default(),
         }
     }
+}
+
+/// Instances of a version or alias that are kept loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProvisionedRecord {
+    pub(crate) count: u32,
+    pub(crate) modified: Timestamp,
 }
 
 /// How events of a function are run.

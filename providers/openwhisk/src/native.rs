@@ -121,6 +121,7 @@ impl Whisk {
             modified: time(record.head.updated),
             url: self.url(record),
             reserved_concurrency: None,
+            provisioned: Vec::new(),
             versions: entry
                 .revisions
                 .values()
@@ -181,6 +182,10 @@ impl Whisk {
         if let Some(Some(_)) = settings.reserved_concurrency {
             let hint = "an account's limit is set for the whole platform";
             return Err(invalid("actions cannot reserve concurrency", hint));
+        }
+        if !settings.provisioned.is_empty() {
+            let hint = "an action's first call starts its container";
+            return Err(invalid("actions are not kept loaded", hint));
         }
         if let Some(description) = &settings.description {
             record.head.annotations.set("description", json!(description));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use sonagi_api as api;
 use sonagi_model::{Mebibytes, RunRecord, RunStatus, Start};
 use sonagi_ports::{
-    AccountView, AliasView, Deployed, FunctionView, LogLine, LogSource, Settings, UrlAccess, UsageRow, VersionView,
+    AccountView, AliasView, Deployed, FunctionView, LogLine, LogSource, ProvisionedView, Settings, UrlAccess, UsageRow,
+    VersionView,
 };
 
 use super::moment;
@@ -20,6 +21,7 @@ pub(super) fn settings(settings: api::Settings) -> Settings {
         set_environment: settings.set_environment,
         unset_environment: settings.unset_environment,
         reserved_concurrency: settings.reserved_concurrency,
+        provisioned: settings.provisioned,
         description: settings.description,
     }
 }
@@ -74,8 +76,18 @@ pub(super) fn function(view: FunctionView, values: Values) -> api::Function {
         modified: view.modified,
         url: view.url,
         reserved_concurrency: view.reserved_concurrency,
+        provisioned: view.provisioned.into_iter().map(provisioned).collect(),
         versions: view.versions.into_iter().map(version).collect(),
         aliases: view.aliases.into_iter().map(alias).collect(),
+    }
+}
+
+fn provisioned(view: ProvisionedView) -> api::Provisioned {
+    api::Provisioned {
+        qualifier: view.qualifier,
+        wanted: view.wanted,
+        ready: view.ready,
+        status: view.status,
     }
 }
 

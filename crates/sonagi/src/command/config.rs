@@ -17,7 +17,8 @@ Examples:
   sonagi config hello                               a function's settings
   sonagi config hello --values                      with the values of its variables
   sonagi config hello --memory 512 --env MODE=fast --unset OLD
-  sonagi config hello --concurrency 10              at most ten calls at once; `none` removes the limit")]
+  sonagi config hello --concurrency 10              at most ten calls at once; `none` removes the limit
+  sonagi config hello --provisioned prod=2          two instances of alias prod are always loaded")]
 pub struct Config {
     /// The function
     function: Option<String>,
@@ -65,6 +66,10 @@ struct Changes {
     #[arg(long, value_name = "CALLS", value_parser = values::number_or_none)]
     concurrency: Option<NumberOrNone>,
 
+    /// Keep so many instances of a version or alias loaded, or `none`; may be repeated
+    #[arg(long, value_name = "VERSION|ALIAS=INSTANCES", value_parser = values::instances)]
+    provisioned: Vec<(String, NumberOrNone)>,
+
     /// A sentence about it
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -81,6 +86,9 @@ impl Changes {
             set_environment: self.env.into_iter().collect(),
             unset_environment: self.unset,
             reserved_concurrency: self.concurrency.map(|NumberOrNone(limit)| limit),
+            provisioned: (self.provisioned.into_iter())
+                .map(|(qualifier, NumberOrNone(count))| (qualifier, count))
+                .collect(),
             description: self.description,
         }
     }
@@ -167,6 +175,15 @@ pub fn lines(view: &api::Function) -> Vec<(&'static str, String)> {
                 .map_or_else(|| "shared".to_owned(), |limit| format!("{limit} reserved")),
         ),
     ];
+    for kept in &view.provisioned {
+        lines.push((
+            "provisioned",
+            format!(
+                "{} of {} for {} ({})",
+                kept.ready, kept.wanted, kept.qualifier, kept.status
+            ),
+        ));
+    }
     for (name, value) in &view.environment {
         lines.push((
             "env",

@@ -9,8 +9,8 @@ use sonagi_wire::Body;
 use super::request::{RecursionInput, RuntimeManagementInput};
 use super::validate::Violations;
 use super::versions::alter_record;
-use super::{Control, ControlCall, json as answer, no_content, revision_of};
-use crate::errors::{Code, LambdaError};
+use super::{Control, ControlCall, json as answer, revision_of};
+use crate::errors::LambdaError;
 use crate::records::{FunctionRecord, RecursiveLoop, UpdateRuntimeOn, read};
 
 const fn recursive_loop(value: RecursiveLoop) -> &'static str {
@@ -39,35 +39,6 @@ impl Control {
         let named = call.named(name)?;
         revision_of(&*self.entry(&named)?, &named)?;
         Ok(named)
-    }
-
-    /// An empty listing of things that a function could have.
-    pub(super) fn empty_list_of(
-        &self,
-        call: &ControlCall,
-        name: &str,
-        key: &str,
-    ) -> Result<Response<Body>, LambdaError> {
-        self.existing(call, name)?;
-        Ok(empty_list(key))
-    }
-
-    /// `GetProvisionedConcurrencyConfig`, and the listing on the same path.
-    pub(super) fn provisioned(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
-        if call.query.get("List") == Some("ALL") {
-            return self.empty_list_of(call, name, "ProvisionedConcurrencyConfigs");
-        }
-        self.existing(call, name)?;
-        Err(LambdaError::new(
-            Code::ProvisionedConcurrencyConfigNotFound,
-            "No Provisioned Concurrency Config found for this function",
-        ))
-    }
-
-    /// `DeleteProvisionedConcurrencyConfig`: deleting nothing succeeds.
-    pub(super) fn delete_provisioned(&self, call: &ControlCall, name: &str) -> Result<Response<Body>, LambdaError> {
-        self.existing(call, name)?;
-        Ok(no_content())
     }
 
     /// `GetFunctionCodeSigningConfig`: none is attached. The model requires both members.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::page::Paging;
 use super::policy::forget_qualifier;
+use super::provisioned::check_route;
 use super::request::{AliasInput, RoutingInput};
 use super::validate::{ALIAS_PATTERN, Violations, is_alias};
 use super::{Control, ControlCall, json, no_content};
@@ -229,6 +230,7 @@ impl Control {
                 secondary: routing.clone().unwrap_or_else(kept),
             };
             let route = target.route(entry, &named)?;
+            check_route(edit, &alias, &route)?;
             record.revision_id = Uuid::new_v4();
             if let Some(description) = &input.description {
                 record.description.clone_from(description);
@@ -237,6 +239,7 @@ impl Control {
             Ok(())
         };
         let (entry, ()) = self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
+        self.apply_floors(entry.function.id);
         Ok(json(StatusCode::OK, &show(&entry, &entry.aliases[&alias], &named)?))
     }
 
@@ -308,6 +311,7 @@ impl Control {
         };
         let (entry, there) = self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
         self.routes.sync(&self.catalog, entry.function.id);
+        self.apply_floors(entry.function.id);
         Ok(there)
     }
 }

@@ -5,11 +5,13 @@ use serde::Serialize;
 use sonagi_control::Edit;
 use sonagi_wire::Body;
 
+use super::provisioned::{claimed, total};
 use super::request::ConcurrencyInput;
 use super::validate::Violations;
 use super::{Control, ControlCall, json, no_content};
 use crate::arn::Named;
 use crate::errors::LambdaError;
+use crate::records::read;
 
 /// `Concurrency`.
 #[derive(Debug, Serialize)]
@@ -103,15 +105,20 @@ impl Control {
     ) -> Result<tokio::sync::MutexGuard<'_, ()>, LambdaError> {
         let turn = self.reservations.lock().await;
         if let Some(wanted) = wanted {
-            let others: u64 = self
-                .of_account(&named.place.account)
-                .iter()
-                .filter(|entry| {
-                    entry.function.name != named.name || entry.function.namespace != named.place.namespace()
-                })
-                .filter_map(|entry| entry.function.reserved_concurrency)
-                .map(u64::from)
-                .sum();
+            let mut others = 0;
+            for entry in self.of_account(&named.place.account) {
+                if entry.function.name != named.name || entry.function.namespace != named.place.namespace() {
+                    others += claimed(&entry)?;
+                } else {
+                    let provisioned = total(&read(&entry.function.document)?);
+                    if u64::from(wanted) < provisioned {
+                        return Err(LambdaError::invalid(format!(
+                            "ReservedConcurrentExecutions {wanted} should not be lower than function's total provisioned \
+                             concurrency [{provisioned}]."
+                        )));
+                    }
+                }
+            }
             let minimum = self.limits.unreserved_concurrency;
             if others + u64::from(wanted) + u64::from(minimum) > u64::from(self.limits.account_concurrency)
                 && wanted > 0

@@ -303,7 +303,8 @@ impl Control {
             edit.remove_revision(id);
             forget_qualifier(edit, &number.to_string())
         };
-        self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
+        let (entry, ()) = self.catalog.edit(&named.place.namespace(), &named.name, decide).await?;
+        self.apply_floors(entry.function.id);
         Ok(())
     }
 }

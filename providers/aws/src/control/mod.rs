@@ -13,6 +13,7 @@ mod operations;
 mod page;
 mod perform;
 pub(crate) mod policy;
+pub(crate) mod provisioned;
 mod render;
 pub(crate) mod request;
 pub(crate) mod settings;
@@ -63,6 +64,8 @@ pub(crate) struct Control {
     pub(crate) runner: Arc<dyn Runner>,
     /// Reservations of one account are decided one after the other: each depends on all others.
     pub(crate) reservations: tokio::sync::Mutex<()>,
+    /// Held while the engine is told what to keep loaded.
+    pub(crate) floors: parking_lot::Mutex<()>,
 }
 
 /// Says which runtimes this host can run.

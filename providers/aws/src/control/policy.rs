@@ -47,6 +47,7 @@ pub(crate) fn forget_qualifier(edit: &mut Edit, qualifier: &str) -> Result<(), L
         record.policies.remove(qualifier);
         record.urls.remove(qualifier);
         record.asynchronous.remove(qualifier);
+        record.provisioned.remove(qualifier);
         Ok(())
     })
 }

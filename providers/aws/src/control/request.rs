@@ -171,6 +171,13 @@ pub(crate) struct ConcurrencyInput {
     pub(crate) reserved_concurrent_executions: Option<i64>,
 }
 
+/// `PutProvisionedConcurrencyConfig`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct ProvisionedInput {
+    pub(crate) provisioned_concurrent_executions: Option<i64>,
+}
+
 /// `TagResource`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

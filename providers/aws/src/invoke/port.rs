@@ -1,8 +1,10 @@
 //! What invocations need from the engine.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use sonagi_dispatch::{Answer, Asynchronous, Dispatcher, Refused, Request};
-use sonagi_model::Function;
+use sonagi_dispatch::{Answer, Asynchronous, Dispatcher, FloorStatus, Refused, Request};
+use sonagi_model::{Function, FunctionId, Revision, RevisionId};
 use sonagi_ports::{AcceptError, Accepted, NewEvent};
 
 /// Runs functions now or later.
@@ -22,6 +24,12 @@ pub trait Runner: Send + Sync + std::fmt::Debug {
 
     /// A function's reserved concurrency may have changed: what it reserves is taken from others from now on.
     fn reserve(&self, function: &Function);
+
+    /// Keeps so many instances of these revisions loaded, and of no other revision of the function.
+    fn provision(&self, function: FunctionId, floors: &[(Arc<Revision>, usize)]);
+
+    /// How far that is for a revision; `None`: nothing is wanted.
+    fn provisioned(&self, revision: RevisionId) -> Option<FloorStatus>;
 }
 
 /// The platform's own engine.
@@ -54,5 +62,16 @@ impl Runner for Engine {
 
     fn reserve(&self, function: &Function) {
         self.dispatcher.reserve(function);
+    }
+
+    fn provision(&self, function: FunctionId, floors: &[(Arc<Revision>, usize)]) {
+        if let Err(error) = self.dispatcher.pool().set_floors(function, floors) {
+            // Either the platform stops, or the status says so: nothing is loaded.
+            tracing::warn!(%function, %error, "instances cannot be kept loaded");
+        }
+    }
+
+    fn provisioned(&self, revision: RevisionId) -> Option<FloorStatus> {
+        self.dispatcher.pool().floor(revision)
     }
 }

@@ -22,6 +22,7 @@ use crate::auth::AddAccountError;
 use crate::control::aliases::Target as AliasTarget;
 use crate::control::concurrency::set_reservation;
 use crate::control::functions::{Creation, Publish};
+use crate::control::provisioned::check_route;
 use crate::control::settings::Draft;
 use crate::control::statement::public_url_statements;
 use crate::control::versions::{Revise, alter_record, make_latest, publish, revise, touch};
@@ -127,9 +128,7 @@ impl Aws {
         let held = self.control.store(&named.place, deploy.archive.clone()).await?;
         let _turn = self.turn(named, &deploy.settings).await?;
         let decide = |edit: &mut Edit| {
-            if let Some(reserved) = deploy.settings.reserved_concurrency {
-                set_reservation(edit, reserved);
-            }
+            self.set_concurrency(edit, named, &deploy.settings)?;
             let draft = self.redraft(edit, &deploy.settings)?;
             let artifact = Some(held.artifact().clone());
             revise(
@@ -178,14 +177,31 @@ impl Aws {
     ) -> Result<Option<tokio::sync::MutexGuard<'_, ()>>, AdapterError> {
         match settings.reserved_concurrency {
             Some(reserved) => Ok(Some(self.control.may_reserve(named, reserved).await?)),
-            None => Ok(None),
+            None if settings.provisioned.is_empty() => Ok(None),
+            None => Ok(Some(self.control.reservations.lock().await)),
         }
+    }
+
+    /// Takes up what is to be reserved and kept loaded.
+    fn set_concurrency(&self, edit: &mut Edit, named: &Named, settings: &Settings) -> Result<(), LambdaError> {
+        if let Some(reserved) = settings.reserved_concurrency {
+            set_reservation(edit, reserved);
+        }
+        for (qualifier, count) in &settings.provisioned {
+            let text = format!("{}:{qualifier}", named.name);
+            let qualified = FunctionRef::parse(&text)?.resolve(&named.place, None)?;
+            self.control.set_provisioned(edit, &qualified, *count)?;
+        }
+        Ok(())
     }
 
     /// Tells the engine about a reservation that these settings changed.
     fn reserved(&self, entry: &FunctionEntry, settings: &Settings) {
         if settings.reserved_concurrency.is_some() {
             self.control.runner.reserve(&entry.function);
+        }
+        if !settings.provisioned.is_empty() {
+            self.control.apply_floors(entry.function.id);
         }
     }
 
@@ -300,9 +316,7 @@ impl Adapter for Aws {
         self.entry(&named)?;
         let _turn = self.turn(&named, &settings).await?;
         let decide = |edit: &mut Edit| {
-            if let Some(reserved) = settings.reserved_concurrency {
-                set_reservation(edit, reserved);
-            }
+            self.set_concurrency(edit, &named, &settings)?;
             let draft = self.redraft(edit, &settings)?;
             revise(
                 edit,
@@ -369,6 +383,7 @@ impl Adapter for Aws {
         };
         let decide = |edit: &mut Edit| {
             let route = target.route(edit.entry(), &named)?;
+            check_route(edit, &wanted, &route)?;
             let old = edit
                 .entry()
                 .aliases

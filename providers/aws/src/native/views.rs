@@ -51,6 +51,7 @@ impl Aws {
             modified: modified(latest),
             url: self.url_of(entry, place),
             reserved_concurrency: entry.function.reserved_concurrency,
+            provisioned: self.control.provisioned_of(entry),
             versions,
             aliases: aliases.collect(),
         }

@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sonagi_aws::Runner;
-use sonagi_dispatch::{Answer, Finished, LogTail, Refused, Request, Streaming};
-use sonagi_model::{Exit, Function, FunctionError, Outcome, RunRecord, ThrottleReason, Timestamp};
+use sonagi_dispatch::{Answer, Finished, FloorStatus, LogTail, Refused, Request, Streaming};
+use sonagi_model::{
+    Exit, Function, FunctionError, FunctionId, Outcome, Revision, RevisionId, RunRecord, ThrottleReason, Timestamp,
+};
 use sonagi_ports::fake::{FakeArtifactStore, sample};
 use sonagi_ports::{AcceptError, Accepted, ArtifactStore, NewEvent, StreamPart};
 use tokio::io::AsyncWriteExt;
@@ -51,17 +53,20 @@ pub struct StandIn {
     pub accepted: Mutex<Vec<NewEvent>>,
     /// Functions whose reservation was told.
     pub reserved: Mutex<Vec<Option<u32>>>,
+    /// What is to be kept loaded: it is, at once.
+    pub floors: Mutex<Vec<(FunctionId, RevisionId, usize)>>,
     tasks: TaskTracker,
 }
 
 impl StandIn {
     pub fn new(artifacts: Arc<FakeArtifactStore>) -> Self {
-        let (ran, accepted, reserved) = Default::default();
+        let (ran, accepted, reserved, floors) = Default::default();
         Self {
             artifacts,
             ran,
             accepted,
             reserved,
+            floors,
             tasks: TaskTracker::new(),
         }
     }
@@ -244,5 +249,22 @@ impl Runner for StandIn {
 
     fn reserve(&self, function: &Function) {
         self.reserved.lock().push(function.reserved_concurrency);
+    }
+
+    fn provision(&self, function: FunctionId, floors: &[(Arc<Revision>, usize)]) {
+        let mut kept = self.floors.lock();
+        kept.retain(|(of, _, _)| *of != function);
+        kept.extend(floors.iter().map(|(revision, wanted)| (function, revision.id, *wanted)));
+    }
+
+    fn provisioned(&self, revision: RevisionId) -> Option<FloorStatus> {
+        let kept = self.floors.lock();
+        let (_, _, wanted) = kept.iter().find(|(_, id, _)| *id == revision)?;
+        Some(FloorStatus {
+            wanted: *wanted,
+            starting: 0,
+            ready: *wanted,
+            failure: None,
+        })
     }
 }

@@ -50,6 +50,17 @@ same list-tags "$(aws lambda list-tags --resource "$arn" --query Tags.team --out
 aws lambda put-function-concurrency --function-name "$name" --reserved-concurrent-executions 2 >/dev/null
 same get-function-concurrency "$(aws lambda get-function-concurrency --function-name "$name" \
   --query ReservedConcurrentExecutions --output text)" 2
+same put-provisioned-concurrency-config "$(aws lambda put-provisioned-concurrency-config --function-name "$name" \
+  --qualifier live --provisioned-concurrent-executions 1 \
+  --query RequestedProvisionedConcurrentExecutions --output text)" 1
+for _ in $(seq 60); do
+  ready=$(aws lambda get-provisioned-concurrency-config --function-name "$name" --qualifier live --query Status --output text)
+  [[ $ready == READY ]] && break
+done
+same get-provisioned-concurrency-config "$ready" READY
+same list-provisioned-concurrency-configs "$(aws lambda list-provisioned-concurrency-configs --function-name "$name" \
+  --query 'ProvisionedConcurrencyConfigs[0].FunctionArn' --output text)" "$arn:live"
+aws lambda delete-provisioned-concurrency-config --function-name "$name" --qualifier live
 aws lambda put-function-event-invoke-config --function-name "$name" --maximum-retry-attempts 1 >/dev/null
 same update-function-event-invoke-config "$(aws lambda update-function-event-invoke-config --function-name "$name" \
   --maximum-event-age-in-seconds 60 --query '[MaximumRetryAttempts,MaximumEventAgeInSeconds]' --output text)" $'1\t60'

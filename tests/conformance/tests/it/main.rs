@@ -29,6 +29,7 @@ cases!(
     openwhisk_triggers,
     openwhisk_web,
     policies,
+    provisioned,
     signatures,
     streaming,
     urls,

@@ -179,6 +179,7 @@ impl TestAdapter {
             modified: "2026-01-01T00:00:00Z".to_owned(),
             url: entry.function.document.0["url"].as_str().map(str::to_owned),
             reserved_concurrency: entry.function.reserved_concurrency,
+            provisioned: Vec::new(),
             versions,
             aliases: entry
                 .aliases

@@ -170,6 +170,55 @@ def test_account_settings_count():
         assert usage["FunctionCount"] >= 1 and usage["TotalCodeSize"] > 0, usage
 
 
+def test_provisioned_concurrency_has_lambdas_rules():
+    with kit.Functions() as functions:
+        name = functions.create()["FunctionName"]
+        put = lambda qualifier, count: api.put_provisioned_concurrency_config(
+            FunctionName=name, Qualifier=qualifier, ProvisionedConcurrentExecutions=count)
+        get = lambda qualifier: api.get_provisioned_concurrency_config(FunctionName=name, Qualifier=qualifier)
+        listed = lambda: api.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"]
+        kit.equal(listed(), [])
+        with kit.refused("InvalidParameterValueException", 400, "unpublished function versions"):
+            put("$LATEST", 1)
+        with kit.refused("ResourceNotFoundException", 404):
+            put("1", 1)
+        api.publish_version(FunctionName=name)
+        api.create_alias(FunctionName=name, Name="prod", FunctionVersion="1")
+        api.create_alias(FunctionName=name, Name="live", FunctionVersion="$LATEST")
+        with kit.refused("InvalidParameterValueException", 400, "unpublished function versions"):
+            put("live", 1)
+        with kit.refused("ProvisionedConcurrencyConfigNotFoundException", 404, "No Provisioned Concurrency Config"):
+            get("1")
+        answer = put("prod", 3)
+        kit.equal(answer["ResponseMetadata"]["HTTPStatusCode"], 202)
+        kit.equal(answer["RequestedProvisionedConcurrentExecutions"], 3)
+        shown = get("prod")
+        kit.equal((shown["Status"], shown["AvailableProvisionedConcurrentExecutions"]), ("READY", 3))
+        assert shown["LastModified"].endswith("+0000"), shown
+        with kit.refused("ResourceConflictException", 409, "pointed by a Provisioned Concurrency alias"):
+            put("1", 1)
+        kit.equal([entry["FunctionArn"].rsplit(":", 1)[1] for entry in listed()], ["prod"])
+        with kit.refused("InvalidParameterValueException", 400, "unpublished function versions"):
+            api.update_alias(FunctionName=name, Name="prod", FunctionVersion="$LATEST")
+        # Within what the function or the account has.
+        with kit.refused("InvalidParameterValueException", 400, "minimum value of [100]"):
+            put("prod", 901)
+        with kit.refused("InvalidParameterValueException", 400, "total provisioned"):
+            api.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
+        api.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=4)
+        with kit.refused("InvalidParameterValueException", 400, "reservedConcurrentExecution"):
+            put("prod", 5)
+        put("prod", 4)
+        api.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="prod")
+        api.delete_provisioned_concurrency_config(FunctionName=name, Qualifier="prod")
+        put("1", 1)
+        with kit.refused("ResourceConflictException", 409, "already Provisioned version"):
+            put("prod", 1)
+        api.delete_alias(FunctionName=name, Name="prod")
+        api.delete_function(FunctionName=name, Qualifier="1")
+        kit.equal(listed(), [])
+
+
 def test_what_is_not_offered_says_so():
     with kit.Functions() as functions:
         name = functions.create()["FunctionName"]
@@ -177,7 +226,6 @@ def test_what_is_not_offered_says_so():
         kit.equal(api.list_layers()["Layers"], [])
         kit.equal(api.list_layer_versions(LayerName="l")["LayerVersions"], [])
         kit.equal(api.list_function_event_invoke_configs(FunctionName=name)["FunctionEventInvokeConfigs"], [])
-        kit.equal(api.list_provisioned_concurrency_configs(FunctionName=name)["ProvisionedConcurrencyConfigs"], [])
         kit.equal(api.get_function_recursion_config(FunctionName=name)["RecursiveLoop"], "Terminate")
         api.put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
         kit.equal(api.get_function_recursion_config(FunctionName=name)["RecursiveLoop"], "Allow")
@@ -185,8 +233,6 @@ def test_what_is_not_offered_says_so():
         api.get_function_code_signing_config(FunctionName=name)
         with kit.refused("ResourceNotFoundException", 404, "doesn't have an EventInvokeConfig"):
             api.get_function_event_invoke_config(FunctionName=name)
-        with kit.refused("ProvisionedConcurrencyConfigNotFoundException", 404):
-            api.get_provisioned_concurrency_config(FunctionName=name, Qualifier="$LATEST")
         with kit.refused("ResourceNotFoundException", 404):
             api.get_layer_version(LayerName="l", VersionNumber=1)
         with kit.refused("InvalidParameterValueException", 400, "not offered"):
@@ -196,8 +242,6 @@ def test_what_is_not_offered_says_so():
         with kit.refused("InvalidParameterValueException", 400, "does not exist"):
             api.update_function_configuration(
                 FunctionName=name, Layers=["arn:aws:lambda:us-east-1:000000000000:layer:l:1"])
-        with kit.refused("InvalidParameterValueException", 400, "not offered"):
-            api.put_provisioned_concurrency_config(FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1)
         with kit.refused("InvalidParameterValueException", 400, "not offered"):
             api.list_capacity_providers()
 
