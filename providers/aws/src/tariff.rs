@@ -2,8 +2,8 @@
 //!
 //! Source: AWS Lambda pricing, region us-east-1, on-demand functions. The prices per request and per GB-second and the
 //! free tier are those of that page; the volume tiers and the price of scratch space are taken from it as widely quoted
-//! and are unverified. Not in here, because the platform does not offer it: provisioned concurrency, SnapStart, streamed
-//! bytes above 6 MB.
+//! and are unverified. Not in here, because the platform does not offer it: SnapStart, streamed bytes above 6 MB; nor is the
+//! standing price of provisioned concurrency, which is not metered.
 
 use sonagi_meter::Tariff;
 
