@@ -20,7 +20,7 @@ mod token;
 mod web;
 
 pub use options::{CpuShare, Options, OptionsError};
-pub use run::{Error, run};
+pub use run::{Error, run, run_with};
 pub use sonagi_store::{BackupError, BackupReport, restore};
 
 /// To be called first in `main`, before anything else: if this process was started as the sandbox's spawner, it does that

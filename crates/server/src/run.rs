@@ -61,6 +61,19 @@ pub enum Error {
 /// # Errors
 /// [`Error`].
 pub fn run(options: &Options, settings: Vec<sonagi_api::Setting>) -> Result<(), Error> {
+    run_with(options, settings, |_endpoint| std::future::pending())
+}
+
+/// As [`run`], with a companion that is started once the platform is up, knows its address, and stops it by ending. When the
+/// platform stops for another reason the companion is dropped.
+///
+/// # Errors
+/// [`Error`].
+pub fn run_with<F: Future<Output = ()>>(
+    options: &Options,
+    settings: Vec<sonagi_api::Setting>,
+    companion: impl FnOnce(String) -> F,
+) -> Result<(), Error> {
     options.check()?;
     let state = StateDir::open(&options.data)?;
     let spawner = sonagi_sandbox_linux::launch(&sandbox_options(options, &state));
@@ -74,7 +87,7 @@ pub fn run(options: &Options, settings: Vec<sonagi_api::Setting>) -> Result<(), 
         .thread_name("sonagi")
         .build()
         .map_err(Error::Runtime)?;
-    let result = runtime.block_on(serve(options, settings, state, spawner));
+    let result = runtime.block_on(serve(options, settings, (state, spawner), companion));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
@@ -86,11 +99,11 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
-async fn serve(
+async fn serve<F: Future<Output = ()>>(
     options: &Options,
     settings: Vec<sonagi_api::Setting>,
-    state: StateDir,
-    spawner: Spawner,
+    (state, spawner): (StateDir, Spawner),
+    companion: impl FnOnce(String) -> F,
 ) -> Result<(), Error> {
     // Signals are caught before anything is up, so that one that comes early stops gracefully too.
     let mut stop = StopSignals::new().map_err(Error::Runtime)?;
@@ -139,6 +152,7 @@ async fn serve(
     let result = tokio::select! {
         () = stop.next() => Ok(()),
         () = sandbox.spawner_exited() => Err(Error::SpawnerGone),
+        () = companion(endpoint) => Ok(()),
     };
     tracing::info!(
         limit_s = options.drain.as_secs(),

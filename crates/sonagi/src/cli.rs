@@ -26,6 +26,7 @@ enum Command {
     Up(command::up::Up),
     New(command::new::New),
     Deploy(command::deploy::Deploy),
+    Dev(command::dev::Dev),
     #[command(visible_alias = "call")]
     Invoke(command::invoke::Invoke),
     Logs(command::logs::Logs),
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Result {
     match cli.command {
         // These need no runtime: the platform makes its own, the others do not wait.
         Command::Up(up) => up.run(global, matches.subcommand_matches("up")),
+        Command::Dev(dev) => dev.run(global),
         Command::New(new) => new.run(global),
         Command::Completions(completions) => completions.run(),
         Command::Deploy(deploy) => wait(deploy.run(global)),

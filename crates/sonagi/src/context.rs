@@ -89,6 +89,35 @@ impl Global {
         }
     }
 
+    /// The state directory that was named.
+    pub fn given_data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    /// A client of the platform that was named by its address, or by its state directory and runs.
+    pub fn running(&self) -> Result<Option<Client>> {
+        if self.server.is_some() {
+            return self.client().map(Some);
+        }
+        let Some(data) = self.given_data() else {
+            return Ok(None);
+        };
+        let Some(endpoint) = read(data, "endpoint")? else {
+            return Ok(None);
+        };
+        // The file of one that has ended is still there.
+        let address = endpoint.strip_prefix("http://").unwrap_or(&endpoint);
+        match std::net::TcpStream::connect(address) {
+            Ok(_listens) => self.client().map(Some),
+            Err(_nobody) => Ok(None),
+        }
+    }
+
+    /// A client of the platform at this address, whose state directory this is.
+    pub fn client_of(&self, endpoint: &str, data: &Path) -> Result<Client> {
+        Ok(Client::new(endpoint, read(data, "token")?.as_deref())?)
+    }
+
     /// A client of the platform.
     pub fn client(&self) -> Result<Client> {
         let data = self.data()?;

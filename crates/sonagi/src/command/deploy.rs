@@ -1,16 +1,18 @@
 //! `sonagi deploy`: from source code to a URL.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use serde::Serialize;
-use sonagi_api::{Client, DeployRequest, Deployed, Settings, UrlAccess};
+use sha2::{Digest as _, Sha256};
+use sonagi_api::{Client, DeployRequest, Deployed, Interpreter, Settings, UrlAccess};
 use tokio::time::Instant;
 
 use crate::context::Global;
-use crate::failure::Result;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
 use crate::progress::watch;
 use crate::project::manifest::Manifest;
 use crate::project::source::{Install, Options, Source};
@@ -31,6 +33,13 @@ Examples:
   sonagi deploy build/function.zip --runtime python3.11 --handler app.handler
   sonagi deploy app --url signed         only signed requests reach its URL; `none`: it has none")]
 pub struct Deploy {
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+// What is to be deployed, and how; of `sonagi dev` too. (A doc comment would become the help of the command.)
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
     /// What to deploy
     #[arg(default_value = ".")]
     path: PathBuf,
@@ -107,9 +116,76 @@ struct Report<'a> {
     live_ms: f64,
 }
 
+/// A project as it was read.
+#[derive(Debug)]
+pub(super) struct Reading {
+    source: Source,
+    manifest: Manifest,
+    pub(super) project: Project,
+    name: String,
+}
+
+/// What is sent to the platform.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) request: DeployRequest,
+    pub(super) archive: Vec<u8>,
+}
+
+impl Prepared {
+    /// Tells apart what would make a difference.
+    pub(super) fn fingerprint(&self) -> Result<Vec<u8>> {
+        let request = serde_json::to_vec(&self.request)
+            .map_err(|error| Failure::caused(Exit::Failure, "the request cannot be written as JSON", &error))?;
+        let mut digest = Sha256::new();
+        digest.update((request.len() as u64).to_le_bytes());
+        digest.update(request);
+        digest.update(&self.archive);
+        Ok(digest.finalize().to_vec())
+    }
+}
+
 impl Deploy {
     /// Does it.
     pub async fn run(self, global: &Global) -> Result {
+        let reading = self.wanted.read()?;
+        // The platform is asked before anything is built: it says which interpreters it has, and that it is there.
+        let client = global.client()?;
+        let status = client.status().await?;
+        let (project, name) = (&reading.project, &reading.name);
+        let runtime = project.runtime_name(&status.interpreters)?;
+        output::note(&format!(
+            "{name}: read as {} ({runtime}, handler {}) because {}",
+            project.dialect.title, project.handler, project.because
+        ));
+        let cache = self.wanted.cache(|| Ok(global.data()?.join("build-cache")))?;
+        let handler = project.handler.clone();
+        let prepared = self
+            .wanted
+            .prepare(reading, global, &status.interpreters, &runtime, cache)
+            .await?;
+        let access = prepared.request.url;
+        let (deployed, live_ms) = send(&client, &prepared.request, prepared.archive).await?;
+        let report = Report {
+            deployed: &deployed,
+            runtime: &runtime,
+            handler: &handler,
+            live_ms,
+        };
+        global.format().print(&report, || text(&report))?;
+        say_next(&deployed, access);
+        Ok(())
+    }
+}
+
+impl Wanted {
+    /// What is deployed.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks at the project.
+    pub(super) fn read(&self) -> Result<Reading> {
         let source = Source::open(&self.path)?;
         let manifest = source.manifest()?;
         let wish = Wish {
@@ -119,35 +195,38 @@ impl Deploy {
         };
         let project = source.recognize(&wish)?;
         let name = source.name(self.name.as_deref().or(manifest.name.as_deref()))?;
-        // The platform is asked before anything is built: it says which interpreters it has, and that it is there.
-        let client = global.client()?;
-        let status = client.status().await?;
-        let runtime = project.runtime_name(&status.interpreters)?;
+        Ok(Reading {
+            source,
+            manifest,
+            project,
+            name,
+        })
+    }
+
+    /// Where installed dependencies are kept.
+    pub(super) fn cache(&self, otherwise: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
+        self.cache.clone().map_or_else(otherwise, Ok)
+    }
+
+    /// Installs, builds and packs.
+    pub(super) async fn prepare(
+        &self,
+        reading: Reading,
+        global: &Global,
+        interpreters: &[Interpreter],
+        runtime: &str,
+        cache: PathBuf,
+    ) -> Result<Prepared> {
         let options = Options {
-            interpreters: &status.interpreters,
-            runtime: &runtime,
+            interpreters,
+            runtime,
             install: self.install(),
-            cache: self
-                .cache
-                .clone()
-                .map_or_else(|| global.data().map(|data| data.join("build-cache")), Ok)?,
+            cache,
         };
-        output::note(&format!(
-            "{name}: read as {} ({runtime}, handler {}) because {}",
-            project.dialect.title, project.handler, project.because
-        ));
-        let archive = source.make(&project, &options).await?;
-        let request = self.request(global, manifest, name, &project, &runtime);
-        let (deployed, live_ms) = send(&client, &request, archive).await?;
-        let report = Report {
-            deployed: &deployed,
-            runtime: &runtime,
-            handler: &project.handler,
-            live_ms,
-        };
-        global.format().print(&report, || text(&report))?;
-        say_next(&deployed, request.url);
-        Ok(())
+        let project = reading.project;
+        let archive = reading.source.make(&project, &options).await?;
+        let request = self.request(global, reading.manifest, reading.name, &project, runtime);
+        Ok(Prepared { request, archive })
     }
 
     const fn install(&self) -> Install {

@@ -103,7 +103,7 @@ impl Invoke {
 }
 
 /// The event that was written on the command line of this function.
-fn event(function: &str, text: &str) -> Result<Bytes> {
+pub(super) fn event(function: &str, text: &str) -> Result<Bytes> {
     if text == "-" {
         return bounded(std::io::stdin().lock(), "standard input");
     }
@@ -166,7 +166,7 @@ fn print(invoked: &Invoked, format: Format) -> Result {
 }
 
 /// One line about where the time went.
-fn summary(run: &Run) -> String {
+pub(super) fn summary(run: &Run) -> String {
     let mut text = match run.start {
         Start::Warm => "warm:".to_owned(),
         Start::Cold => "cold:".to_owned(),

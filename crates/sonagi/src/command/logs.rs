@@ -67,7 +67,8 @@ fn json(line: &LogLine) -> Result<String> {
     serde_json::to_string(line).map_err(|error| Failure::caused(Exit::Failure, "a line cannot be written", &error))
 }
 
-fn text(line: &LogLine) -> String {
+/// A line for people.
+pub(super) fn text(line: &LogLine) -> String {
     // Milliseconds are enough for people; the rest is in the JSON form.
     let time = match line.time.split_once('.') {
         Some((seconds, rest)) => format!("{seconds}.{:0<3.3}Z", rest.trim_end_matches('Z')),

@@ -7,6 +7,7 @@ pub mod backup;
 pub mod completions;
 pub mod config;
 pub mod deploy;
+pub mod dev;
 pub mod dlq;
 pub mod doctor;
 pub mod env;

@@ -52,8 +52,9 @@ pub struct Up {
     settings: Settings,
 }
 
+/// Form of the platform's own log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     Text,
     Json,
 }
@@ -94,7 +95,7 @@ impl Up {
 }
 
 /// The platform's errors carry their hint at the end of their text, for its log; here it gets its own line.
-fn with_hint(text: &str) -> Failure {
+pub(super) fn with_hint(text: &str) -> Failure {
     match text.split_once("; hint: ") {
         Some((message, hint)) => {
             // What caused the error comes after the hint.
@@ -108,7 +109,8 @@ fn with_hint(text: &str) -> Failure {
     }
 }
 
-fn start_log(format: LogFormat, filter: &str) -> Result {
+/// Begins the platform's own log.
+pub(super) fn start_log(format: LogFormat, filter: &str) -> Result {
     use tracing_subscriber::EnvFilter;
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| Failure::caused(Exit::Usage, format!("--log {filter:?} is no filter"), &error))?;

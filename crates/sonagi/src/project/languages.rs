@@ -161,7 +161,9 @@ pub(super) fn python(files: &dyn Files, dialect: Dialect, wish: &Wish) -> Looked
     } else {
         let first: Vec<String> = PYTHON_FILES.iter().map(|name| (*name).to_owned()).collect();
         let paths = candidates(files, &first, |path| path.ends_with(".py"));
-        match first_entry(paths, files, |source| script::python_entry(source, dialect.python_names)) {
+        match first_entry(paths, files, |source| {
+            script::python_entry(source, dialect.python_names)
+        }) {
             Ok((path, entry)) => (
                 format!("{}.{entry}", path.trim_end_matches(".py")),
                 format!("{path} defines {entry}"),

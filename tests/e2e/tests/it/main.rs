@@ -2,6 +2,7 @@
 
 mod accounts;
 mod backups;
+mod dev;
 mod documents;
 mod failures;
 mod freeze;

@@ -51,7 +51,9 @@ enum Scope {
 fn bind(text: &str, offers: &mut Offers) {
     if let Some(rest) = text.strip_prefix("def ") {
         // One that takes nothing is called by nobody but itself.
-        let taking = rest.split_once('(').filter(|(_, rest)| !rest.trim_start().starts_with(')'));
+        let taking = rest
+            .split_once('(')
+            .filter(|(_, rest)| !rest.trim_start().starts_with(')'));
         offers.names.extend(taking.map(|(name, _)| name.trim().to_owned()));
     } else if let Some(names) = text
         .strip_prefix("from ")
