@@ -14,6 +14,8 @@ use rustix::io::Errno;
 use rustix::net::sockopt::Timeout;
 use rustix::net::{RecvFlags, SendFlags};
 
+use serde::{Deserialize, Serialize};
+
 use crate::channel;
 use crate::protocol::{self, Answer, Order, Reply, Request, SPAWNER_ARGUMENT, words};
 use crate::ready::Bounds;
@@ -25,6 +27,19 @@ const FOLDER: &str = "sandbox";
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// Attempts to find a block of user ids that no process has.
 const BLOCK_ATTEMPTS: u64 = 16;
+
+/// How much of `/proc` a function sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProcView {
+    /// All of it that tells nothing about the host or others: parts that runtimes read to size themselves are there, with
+    /// the instance's own limits; the rest is hidden or cannot be changed.
+    #[default]
+    Compat,
+    /// Its own processes, and nothing else. Programs that ask for processors or memory find none: Node.js then counts no
+    /// processor and takes the host's memory for its own.
+    Strict,
+}
 
 /// How to run sandboxes on this node.
 #[derive(Debug, Clone)]
@@ -39,6 +54,8 @@ pub struct Options {
     pub ready_cells_max: usize,
     /// Most memory of cells kept ready, in MiB, by what a kind of cell usually takes. Default 512.
     pub ready_memory_mib: usize,
+    /// What functions see of `/proc`. Default: [`ProcView::Compat`].
+    pub proc_view: ProcView,
 }
 
 impl Options {
@@ -51,6 +68,7 @@ impl Options {
             uid_count: 4096,
             ready_cells_max: 8,
             ready_memory_mib: 512,
+            proc_view: ProcView::default(),
         }
     }
 }
@@ -143,7 +161,7 @@ pub fn launch(options: &Options) -> Result<Spawner, LaunchError> {
     let name = folder.join("group");
     std::fs::write(&name, format!("sonagi-{hash:016x}\n")).map_err(at("write", &name))?;
     let (socket, process) = start_process().map_err(|error| LaunchError::Spawner(error.to_string()))?;
-    let (swept, groups) = configure(&socket, folder.clone(), format!("{hash:016x}"))?;
+    let (swept, groups) = configure(&socket, folder.clone(), format!("{hash:016x}"), options.proc_view)?;
     let uids = choose_uids(options, hash, &mut lock).map_err(|error| match error {
         UidError::Io(error) => at("use", &folder.join("server.lock"))(error),
         UidError::Taken(range, claim) => LaunchError::Uids { range, claim },
@@ -199,11 +217,20 @@ fn start_process() -> std::io::Result<(OwnedFd, Child)> {
     Ok((ours, process))
 }
 
-fn configure(socket: &OwnedFd, folder: PathBuf, node: String) -> Result<(usize, String), LaunchError> {
+fn configure(
+    socket: &OwnedFd,
+    folder: PathBuf,
+    node: String,
+    proc_view: ProcView,
+) -> Result<(usize, String), LaunchError> {
     let failed = |errno: Errno| LaunchError::Spawner(words(errno));
     let request = Request {
         id: 1,
-        order: Order::Configure { folder, node },
+        order: Order::Configure {
+            folder,
+            node,
+            proc_view,
+        },
     };
     protocol::send(socket.as_fd(), &request, &[], SendFlags::empty()).map_err(failed)?;
     let mut buffer = vec![0; channel::MESSAGE_MAX];

@@ -42,5 +42,6 @@ mod uids;
 #[path = "init/wire.rs"]
 mod wire;
 
-pub use launch::{LaunchError, Options, Spawner, launch};
+pub use launch::{LaunchError, Options, ProcView, Spawner, launch};
 pub use sandbox::LinuxSandbox;
+pub use sys::landlock::version as landlock_version;

@@ -13,6 +13,7 @@ use sonagi_model::InstanceLimits;
 use sonagi_ports::{CellKind, Mount, SandboxError};
 
 use crate::channel;
+use crate::launch::ProcView;
 use crate::wire::Step;
 
 /// First argument of the spawner process.
@@ -35,6 +36,8 @@ pub(crate) enum Order {
         folder: PathBuf,
         /// Name of this node's control groups.
         node: String,
+        /// What functions see of `/proc`.
+        proc_view: ProcView,
     },
     /// Make a cell.
     Prepare {

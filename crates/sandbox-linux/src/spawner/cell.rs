@@ -380,7 +380,10 @@ impl Cell {
             let root = tree::find(CWD, "/").at(Step::PlaceCode)?;
             let point = code_point(root.as_fd(), &order.code.target, kind).at(Step::PlaceCode)?;
             tree::place(code.as_fd(), point.as_fd()).at(Step::PlaceCode)?;
-            tree::place_at(memory.as_fd(), "/proc/meminfo".as_ref()).at(Step::MemoryFile)
+            match memory {
+                Some(memory) => tree::place_at(memory.as_fd(), "/proc/meminfo".as_ref()).at(Step::MemoryFile),
+                None => Ok(()),
+            }
         })?;
         rustix::io::fcntl_dupfd_cloexec(&self.scratch, 0).at(Step::Scratch)
     }

@@ -33,6 +33,7 @@ use self::workshop::Workshop;
 use self::zygote::{Heard, Zygotes};
 use crate::cgroup::Hierarchy;
 use crate::channel::{self, MESSAGE_MAX};
+use crate::launch::ProcView;
 use crate::protocol::{self, Answer, At, Failure, Order, Reply, Request, SPAWNER_ARGUMENT, When};
 use crate::sys::process;
 use crate::wire::Step;
@@ -99,7 +100,12 @@ fn run() -> Result<(), Failure> {
     let Some(request) = next_request(server, &mut buffer)? else {
         return Ok(());
     };
-    let Order::Configure { folder, node } = request.order else {
+    let Order::Configure {
+        folder,
+        node,
+        proc_view,
+    } = request.order
+    else {
         return Err(Failure::new(
             Step::Receive,
             Errno::PROTO,
@@ -107,7 +113,7 @@ fn run() -> Result<(), Failure> {
         ));
     };
     let answer = |answer| protocol::send(server, &Reply { id: request.id, answer }, &[], SendFlags::empty());
-    match configure(&folder, &node) {
+    match configure(&folder, &node, proc_view) {
         Ok((spawner, configured, _lock)) => {
             answer(configured).at(Step::Send)?;
             spawner.serve(server, &mut buffer)
@@ -129,13 +135,13 @@ fn next_request(server: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Requ
         .map_err(|error| Failure::new(Step::Receive, Errno::PROTO, error.to_string()))
 }
 
-fn configure(folder: &Path, node: &str) -> Result<(Spawner, Answer, OwnedFd), Failure> {
+fn configure(folder: &Path, node: &str, proc_view: ProcView) -> Result<(Spawner, Answer, OwnedFd), Failure> {
     let lock = lock(&folder.join("spawner.lock"))?;
     let unusable = |error: crate::cgroup::Error| Failure::new(Step::Groups, Errno::OPNOTSUPP, error.to_string());
     let hierarchy = Hierarchy::detect(node).map_err(unusable)?;
     let swept = hierarchy.sweep().map_err(unusable)?;
     let groups = hierarchy.describe().to_string();
-    let shop = Workshop::open(folder, hierarchy)?;
+    let shop = Workshop::open(folder, hierarchy, proc_view)?;
     let events = epoll::create(CreateFlags::CLOEXEC).at(Step::Sockets)?;
     let spawner = Spawner {
         shop,

@@ -14,6 +14,7 @@ use sonagi_ports::Mount;
 use super::texts;
 use super::tree::{self, Kind};
 use super::workshop::Workshop;
+use crate::launch::ProcView;
 use crate::protocol::{At, Failure};
 use crate::sys::mount::{Reach, set_attributes};
 use crate::wire::Step;
@@ -161,8 +162,16 @@ fn show_runtime(root: BorrowedFd<'_>, mounts: &[Mount]) -> Result<(), Failure> {
 
 fn mount_proc(shop: &Workshop, root: BorrowedFd<'_>) -> Result<(), Failure> {
     let attributes = tree::PLAIN | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let proc = tree::new_mount("proc", &[("hidepid", "invisible")], attributes).at(Step::Proc)?;
+    let all = [("hidepid", "invisible"), ("subset", "pid")];
+    let options = match shop.proc_view {
+        ProcView::Compat => &all[..1],
+        ProcView::Strict => &all,
+    };
+    let proc = tree::new_mount("proc", options, attributes).at(Step::Proc)?;
     put(&proc, root, "proc", Kind::Folder).at(Step::Proc)?;
+    if shop.proc_view == ProcView::Strict {
+        return Ok(());
+    }
     let proc = proc.as_fd();
     for name in READ_ONLY {
         let done = match tree::find(proc, name) {

@@ -15,6 +15,7 @@ use sonagi_model::Mebibytes;
 
 use super::{texts, tree};
 use crate::cgroup::Hierarchy;
+use crate::launch::ProcView;
 use crate::protocol::{At, Failure};
 use crate::sys::process;
 use crate::wire::Step;
@@ -38,6 +39,7 @@ pub(super) struct Workshop {
     /// This process, to ask whether it is still there.
     pub(super) myself: OwnedFd,
     pub(super) hierarchy: Hierarchy,
+    pub(super) proc_view: ProcView,
     own_mounts: OwnedFd,
     own_network: OwnedFd,
     /// Mounted in this process's own mount namespace only: files that cells show.
@@ -49,7 +51,7 @@ pub(super) struct Workshop {
 
 impl Workshop {
     /// Makes everything. The process must be single-threaded; it gets a mount namespace of its own.
-    pub(super) fn open(folder: &Path, hierarchy: Hierarchy) -> Result<Self, Failure> {
+    pub(super) fn open(folder: &Path, hierarchy: Hierarchy, proc_view: ProcView) -> Result<Self, Failure> {
         process::new_mount_namespace().at(Step::Private)?;
         // What the host unmounts later must not be kept alive here, and nothing of ours may show outside.
         let receive_only = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
@@ -64,6 +66,7 @@ impl Workshop {
             filter: sealed("filter", crate::seccomp::bytes(), MemfdFlags::NOEXEC_SEAL).at(Step::Filter)?,
             myself: rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).at(Step::ParentGone)?,
             hierarchy,
+            proc_view,
             own_mounts: open("/proc/self/ns/mnt").at(Step::EnterMounts)?,
             own_network: open("/proc/self/ns/net").at(Step::EnterNetwork)?,
             template,
@@ -101,8 +104,12 @@ impl Workshop {
         tree::clone_one(CWD, &self.template.join(name), tree::DATA)
     }
 
-    /// A detached mount of the text that tells a function its memory.
-    pub(super) fn show_memory(&mut self, memory: Mebibytes) -> Result<OwnedFd, Failure> {
+    /// A detached mount of the text that tells a function its memory, if it sees such things.
+    pub(super) fn show_memory(&mut self, memory: Mebibytes) -> Result<Option<OwnedFd>, Failure> {
+        match self.proc_view {
+            ProcView::Compat => {}
+            ProcView::Strict => return Ok(None),
+        }
         let name = |size: u32| format!("meminfo.{size}");
         if !self.memory_texts.contains(&memory.0) {
             if self.memory_texts.len() >= MEMORY_TEXTS_MAX {
@@ -114,7 +121,7 @@ impl Workshop {
             self.write(&name(memory.0), &texts::meminfo(memory))?;
             self.memory_texts.insert(memory.0);
         }
-        self.show(&name(memory.0)).at(Step::MemoryFile)
+        self.show(&name(memory.0)).map(Some).at(Step::MemoryFile)
     }
 
     /// Does something inside the mount namespace of a process, where `/` is its root.

@@ -1,6 +1,7 @@
 //! System calls that no library offers safely. The only place of this crate with `unsafe`.
 #![expect(unsafe_code, reason = "raw system calls; each function is safe to call")]
 
+pub(crate) mod landlock;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod process;

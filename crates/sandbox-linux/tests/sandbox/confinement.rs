@@ -5,7 +5,9 @@ use std::fs;
 
 use sonagi_model::Mebibytes;
 
-use crate::node::{on_node, read_line};
+use sonagi_sandbox_linux::{Options, ProcView};
+
+use crate::node::{on_node, on_node_with, read_line};
 
 crate::tests![
     it_has_no_rights,
@@ -16,6 +18,7 @@ crate::tests![
     landlock_says_it_again,
     it_has_three_descriptors,
     proc_tells_about_the_instance,
+    strict_proc_shows_processes_only,
     it_is_in_namespaces_of_its_own,
     it_cannot_change_its_mounts,
     it_cannot_reach_its_init,
@@ -222,6 +225,32 @@ fn proc_tells_about_the_instance() {
             node.output("cat /proc/self/cgroup | cut -d: -f3 | sort -u").await,
             "/\n"
         );
+    });
+}
+
+/// With Python, which asks for processors and memory in three ways, and with Node.js where the host has it.
+fn strict_proc_shows_processes_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        proc_view: ProcView::Strict,
+        ..Options::new(folder.path())
+    };
+    on_node_with(folder, &options, |node| async move {
+        let program = "
+import os
+print([name for name in os.listdir('/proc') if not name.isdigit()])
+print(os.cpu_count() > 0, os.sysconf('SC_NPROCESSORS_ONLN') > 0, os.sysconf('SC_PHYS_PAGES') > 0)
+print(os.path.exists('/proc/meminfo'), os.path.exists('/proc/sys'), open('/proc/self/comm').read().strip())
+";
+        let seen = node.python(program).await;
+        assert!(
+            seen.starts_with("['self', 'thread-self']\nTrue True True\nFalse False python3"),
+            "{seen}"
+        );
+        if fs::exists("/usr/bin/node").unwrap() {
+            let script = "console.log(require('os').cpus().length, require('os').totalmem() > 0)";
+            assert_eq!(node.output(&format!("node -e \"{script}\"")).await, "0 true\n");
+        }
     });
 }
 
