@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, Routes};
+use sonagi_egress::ProxiedSandbox;
 use sonagi_pool::{Contracts, Pool, PoolOptions};
 use sonagi_ports::{Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
 use sonagi_sandbox_linux::LinuxSandbox;
@@ -24,7 +25,7 @@ use crate::providers::{Engine, Ground, PROVIDERS};
 use crate::retire::RetireInstances;
 use crate::run::Error;
 use crate::web::{self, WebDestination};
-use crate::{Options, checks, token};
+use crate::{Egress, Options, checks, token};
 
 /// The parts that the life of the platform is about.
 pub(crate) struct Platform {
@@ -33,7 +34,7 @@ pub(crate) struct Platform {
     dispatcher: Dispatcher,
     asynchronous: Asynchronous,
     pool: Pool,
-    sandbox: Arc<LinuxSandbox>,
+    sandbox: Arc<dyn Sandbox>,
     stores: Stores,
     tasks: TaskTracker,
     /// Ends what has no end of its own: followed logs, cells made ahead.
@@ -93,6 +94,10 @@ pub(crate) async fn assemble(
         groups,
         address,
     } = told;
+    let sandbox: Arc<dyn Sandbox> = match options.egress.chosen() {
+        Egress::Auto | Egress::Proxy => Arc::new(ProxiedSandbox::new(sandbox)),
+        Egress::None => sandbox,
+    };
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
     let stores = sonagi_store::open(state, sonagi_store::Options::default()).map_err(|error| broken(state, error))?;
     let records = stores.metadata.load().await.map_err(|error| broken(state, error))?;
@@ -135,12 +140,12 @@ pub(crate) async fn assemble(
         .iter()
         .flat_map(|provider| provider.contracts.iter().cloned());
     let contracts: Contracts = contracts.collect();
-    let preparing = Arc::clone(&ahead).run(contracts.clone(), Arc::clone(&sandbox) as _, options.cells);
+    let preparing = Arc::clone(&ahead).run(contracts.clone(), Arc::clone(&sandbox), options.cells);
     let stop = CancellationToken::new();
     tasks.spawn(stop.clone().run_until_cancelled_owned(preparing));
     let pool = Pool::new(
         pool_options(options),
-        Arc::clone(&sandbox) as _,
+        Arc::clone(&sandbox),
         contracts.clone(),
         Arc::clone(&stores.artifacts),
         Arc::clone(&stores.logs),
@@ -205,7 +210,11 @@ pub(crate) async fn assemble(
         },
         endpoint: format!("http://{address}"),
         settings,
-        checks: checks::of_host(Arc::clone(&interpreters) as Arc<dyn Interpreters>, groups),
+        checks: checks::of_host(
+            Arc::clone(&interpreters) as Arc<dyn Interpreters>,
+            groups,
+            options.egress,
+        ),
         price: price_by(&providers),
         limits: Limits::default(),
         stop: stop.clone(),
@@ -213,7 +222,7 @@ pub(crate) async fn assemble(
     let empty = state.path().join("canary");
     std::fs::create_dir_all(&empty).map_err(|error| broken(state, error))?;
     let health = Health {
-        sandbox: Arc::clone(&sandbox) as Arc<dyn Sandbox>,
+        sandbox: Arc::clone(&sandbox),
         pool: pool.clone(),
         canary_mounts: interpreters.base_system().to_vec(),
         canary_code: empty,

@@ -19,8 +19,9 @@ mod run;
 mod token;
 mod web;
 
-pub use options::{CpuShare, Options, OptionsError};
+pub use options::{CpuShare, Egress, Options, OptionsError};
 pub use run::{Error, run, run_with};
+pub use sonagi_sandbox_linux::ProcView;
 pub use sonagi_store::{BackupError, BackupReport, restore};
 
 /// To be called first in `main`, before anything else: if this process was started as the sandbox's spawner, it does that

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sonagi_model::Mebibytes;
+use sonagi_sandbox_linux::ProcView;
 
 /// How CPU is shared between instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,39 @@ pub enum CpuShare {
     Weight,
     /// Never more than memory's share of a core (1769 MiB: one core), as the providers do.
     Cap,
+}
+
+/// How functions reach what is outside of their sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Egress {
+    /// The best that this host offers: [`Egress::Proxy`].
+    Auto,
+    /// By a proxy on the instance's own loopback address, of which variables tell.
+    Proxy,
+    /// Not at all.
+    None,
+}
+
+impl Egress {
+    /// What it comes to on this host.
+    #[must_use]
+    pub fn chosen(self) -> Self {
+        match self {
+            Self::Auto | Self::Proxy => Self::Proxy,
+            Self::None => Self::None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Proxy => "proxy",
+            Self::None => "none",
+        }
+    }
 }
 
 /// Settings of `sonagi up`.
@@ -46,6 +80,10 @@ pub struct Options {
     pub drain: Duration,
     /// Cells prepared ahead, all runtimes together.
     pub cells: usize,
+    /// How functions reach the outside.
+    pub egress: Egress,
+    /// What functions see of `/proc`.
+    pub proc: ProcView,
     /// First of the host uids set aside for instances; each node takes a block of its own from there on, and each live
     /// instance has its own uid.
     pub uid_base: u32,
@@ -88,6 +126,8 @@ impl Options {
             event_max_age: Duration::from_secs(6 * 3600),
             drain: Duration::from_secs(900),
             cells: 8,
+            egress: Egress::Auto,
+            proc: ProcView::Compat,
             uid_base: 1_000_000_000,
             uid_count: 4096,
             interpreters: Vec::new(),

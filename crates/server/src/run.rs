@@ -179,13 +179,15 @@ fn sandbox_options(options: &Options, state: &StateDir) -> sonagi_sandbox_linux:
         uid_count: options.uid_count,
         // Demand may raise what is kept ready.
         ready_cells_max: options.cells.saturating_mul(4),
+        proc_view: options.proc,
         ..sonagi_sandbox_linux::Options::new(state.path())
     }
 }
 
 /// Tells the person at the terminal where everything is. Nothing else of the platform writes to standard output.
 fn announce(options: &Options, endpoint: &str, platform: &Platform) {
-    tracing::info!(%endpoint, data = %options.data.display(), functions = platform.functions(), "sonagi is up");
+    let egress = options.egress.chosen().name();
+    tracing::info!(%endpoint, egress, data = %options.data.display(), functions = platform.functions(), "sonagi is up");
     if options.insecure_dev {
         tracing::warn!("--insecure-dev: requests are not authenticated");
     }

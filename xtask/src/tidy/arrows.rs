@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-control", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-store", &["sonagi-model", "sonagi-ports", "sonagi-crash"]),
     ("sonagi-sandbox-linux", &["sonagi-model", "sonagi-ports"]),
+    ("sonagi-egress", &["sonagi-ports"]),
     (
         "sonagi-dispatch",
         &[
@@ -58,6 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sonagi-control",
             "sonagi-meter",
             "sonagi-sandbox-linux",
+            "sonagi-egress",
             "sonagi-crash",
             "sonagi-store",
             "sonagi-wire",

@@ -27,6 +27,7 @@ Examples:
   sonagi up
   sonagi up --data ./state --listen 127.0.0.1:8080
   sonagi up --keep-alive 5m --node-memory 4GiB --cpu cap
+  sonagi up --egress none --proc strict
   sonagi up --retry-delays 1s,5s --log-format json
   sonagi config                         what is set, and where it comes from")]
 pub struct Up {

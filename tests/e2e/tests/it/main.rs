@@ -4,6 +4,7 @@ mod accounts;
 mod backups;
 mod dev;
 mod documents;
+mod egress;
 mod failures;
 mod freeze;
 mod inside;

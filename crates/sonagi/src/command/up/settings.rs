@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches as _, ValueEnum};
 use sonagi_api::{Origin, Setting};
 use sonagi_model::Mebibytes;
-use sonagi_server::{CpuShare, Options};
+use sonagi_server::{CpuShare, Egress, Options, ProcView};
 
 use crate::values;
 
@@ -65,6 +65,16 @@ pub struct Settings {
     #[arg(long, env = "SONAGI_CELLS", value_name = "CELLS", hide_env_values = true)]
     cells: Option<usize>,
 
+    /// How functions reach the outside: the best this host offers, a proxy of which variables tell, or not at all
+    /// [default: auto]
+    #[arg(long, env = "SONAGI_EGRESS", value_enum, value_name = "WAY", hide_env_values = true)]
+    egress: Option<Way>,
+
+    /// What functions see of /proc: what runtimes read with the instance's own limits, or their own processes only
+    /// [default: compat]
+    #[arg(long, env = "SONAGI_PROC", value_enum, value_name = "VIEW", hide_env_values = true)]
+    proc: Option<View>,
+
     /// First uid of those set aside for the nodes of this host [default: 1000000000]
     #[arg(long, env = "SONAGI_UID_BASE", value_name = "UID", hide_env_values = true)]
     uid_base: Option<u32>,
@@ -107,6 +117,19 @@ pub struct Settings {
 enum Cpu {
     Weight,
     Cap,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Way {
+    Auto,
+    Proxy,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum View {
+    Compat,
+    Strict,
 }
 
 /// `PROVIDER.NAME=VALUE`, taken apart.
@@ -212,6 +235,15 @@ pub fn options(defaults: &Options, flags: &Settings, file: &File) -> Options {
         event_max_age: pick!(event_max_age).unwrap_or(default.event_max_age),
         drain: pick!(drain).unwrap_or(default.drain),
         cells: pick!(cells).unwrap_or(default.cells),
+        egress: pick!(egress).map_or(default.egress, |way| match way {
+            Way::Auto => Egress::Auto,
+            Way::Proxy => Egress::Proxy,
+            Way::None => Egress::None,
+        }),
+        proc: pick!(proc).map_or(default.proc, |view| match view {
+            View::Compat => ProcView::Compat,
+            View::Strict => ProcView::Strict,
+        }),
         uid_base: pick!(uid_base).unwrap_or(default.uid_base),
         uid_count: pick!(uid_count).unwrap_or(default.uid_count),
         interpreters: pick!(interpreters).unwrap_or(default.interpreters),
@@ -236,6 +268,7 @@ pub fn origin(name: &str, matches: Option<&ArgMatches>, file: &File) -> Origin {
 }
 
 /// Every setting with its value, in the form that its flag takes.
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub fn described(options: &Options, origin: impl Fn(&str) -> Origin) -> Vec<Setting> {
     let time = values::duration_text;
     let list = |parts: Vec<String>| parts.join(",");
@@ -266,6 +299,14 @@ pub fn described(options: &Options, origin: impl Fn(&str) -> Origin) -> Vec<Sett
         ("event-max-age", time(options.event_max_age)),
         ("drain", time(options.drain)),
         ("cells", options.cells.to_string()),
+        ("egress", options.egress.name().to_owned()),
+        (
+            "proc",
+            match options.proc {
+                ProcView::Compat => "compat".to_owned(),
+                ProcView::Strict => "strict".to_owned(),
+            },
+        ),
         ("uid-base", options.uid_base.to_string()),
         ("uid-count", options.uid_count.to_string()),
         (

@@ -1,0 +1,13 @@
+//! What functions may reach outside of their sandbox.
+//!
+//! [`deny`] decides, in pure code, which addresses nobody may reach: private and special networks, metadata services,
+//! the host itself. Every way out asks it. [`ProxiedSandbox`] is a way out that needs no rights: each instance gets a proxy
+//! on its own loopback address, served by the platform, which makes the connections.
+
+pub mod deny;
+mod proxied;
+mod proxy;
+mod request;
+mod socks;
+
+pub use proxied::{PORT, ProxiedSandbox};
