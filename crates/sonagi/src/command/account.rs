@@ -15,6 +15,7 @@ Examples:
   sonagi account ls
   sonagi account add                  an account with a made-up id
   sonagi account add 111122223333     this id
+  sonagi account add team --provider openwhisk
   sonagi account rm 111122223333      it must have no functions
   eval \"$(sonagi env aws --account 111122223333)\"")]
 pub struct Account {

@@ -14,6 +14,7 @@ use crate::output;
 #[command(after_help = "\
 Examples:
   sonagi env aws
+  sonagi env ow                                  OpenWhisk: npm openwhisk, wsk, Serverless
   sonagi env aws --output json
   eval \"$(sonagi env aws)\"                        then: aws lambda list-functions
   eval \"$(sonagi env aws --account 111122223333)\"")]
