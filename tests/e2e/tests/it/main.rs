@@ -15,3 +15,4 @@ mod logs;
 mod reclaim;
 mod scale;
 mod stream;
+mod whisk;
