@@ -21,6 +21,7 @@ cases!(
     javascript,
     limits,
     node,
+    openwhisk_aio,
     openwhisk_api,
     openwhisk_compositions,
     openwhisk_invoke,
