@@ -1,6 +1,8 @@
 //! What functions reach outside of their sandbox. The whole platform runs in a network namespace that the test makes, with
 //! a neighbour in another one and decoys where metadata services would be; the host's network is not touched.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::fs;
 use std::io::ErrorKind;
 use std::net::TcpListener;
