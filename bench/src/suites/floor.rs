@@ -140,7 +140,7 @@ struct Nginx {
 
 impl Nginx {
     async fn start(context: &Context, shares: &Shares, backend: u16) -> Result<Self> {
-        let program: PathBuf = context.checkout.join(".cache/bench/debian/root/usr/sbin/nginx");
+        let program: PathBuf = context.checkout.join(".cache/bench/debian/root").join("usr/sbin/nginx");
         anyhow::ensure!(program.exists(), "it is not there: run `cargo xtask setup --bench`");
         let folder = tempfile::tempdir()?;
         let port = crate::peers::free_port()?;
