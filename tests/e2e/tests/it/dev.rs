@@ -14,6 +14,8 @@ use tokio::process::{Child, ChildStdout, Command};
 struct Dev {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    /// Events that nobody has asked for yet: output and answers come in either order.
+    waiting: Vec<Value>,
     data: PathBuf,
     endpoint: String,
 }
@@ -37,6 +39,7 @@ impl Dev {
         let mut dev = Self {
             child,
             lines,
+            waiting: Vec::new(),
             data: PathBuf::new(),
             endpoint: String::new(),
         };
@@ -46,30 +49,29 @@ impl Dev {
         dev
     }
 
-    /// The next event of this kind; others are passed over.
+    /// The next event of this kind; others wait for whoever asks for them.
     async fn event(&mut self, kind: &str) -> Value {
         self.event_where(kind, |_| true).await
     }
 
     async fn event_where(&mut self, kind: &str, matches: impl Fn(&Value) -> bool) -> Value {
-        let mut passed = Vec::new();
+        let wanted = |event: &Value| event["event"] == kind && matches(event);
+        if let Some(index) = self.waiting.iter().position(&wanted) {
+            return self.waiting.remove(index);
+        }
         let found = tokio::time::timeout(PATIENCE, async {
             loop {
-                let line = self
-                    .lines
-                    .next_line()
-                    .await
-                    .expect("it can be read")
-                    .expect("it goes on");
+                let line = self.lines.next_line().await.expect("it can be read");
+                let line = line.expect("it goes on");
                 let event: Value = serde_json::from_str(&line).expect("a JSON document a line");
-                if event["event"] == kind && matches(&event) {
+                if wanted(&event) {
                     return event;
                 }
-                passed.push(event);
+                self.waiting.push(event);
             }
         });
         let found = found.await;
-        found.unwrap_or_else(|_| panic!("no {kind}, only {passed:#?}"))
+        found.unwrap_or_else(|_| panic!("no {kind}, only {:#?}", self.waiting))
     }
 
     /// Ctrl-C, and nothing is left.
@@ -167,14 +169,13 @@ async fn a_call_under_way_keeps_its_code_and_node_is_watched_too() {
     let http = sonagi_testkit::Http::new(&dev.endpoint);
     let slow = http.call_url(&url, "/", "{}").await.expect("an answer");
     assert_eq!(slow.text(), "1");
-    dev.event("call").await;
+    let first = dev.event("call").await["invocation"].clone();
     let aside = sonagi_testkit::Http::new(&dev.endpoint);
     let slow_url = url.clone();
     let under_way = aside.call_url(&slow_url, "/?wait=1", "{}");
     let meanwhile = async {
-        // The first call has been shown by then: this one is the second.
         dev.event_where("log", |line| {
-            line["source"] == "platform" && line["invocation"].is_string()
+            line["source"] == "platform" && line["invocation"].is_string() && line["invocation"] != first
         })
         .await;
         project.write("index.mjs", gate(2));
