@@ -241,7 +241,7 @@ fn actions_are_recognized_where_nothing_else_is() {
         (
             &[
                 ("manifest.yaml", "packages:\n  a:\n"),
-                ("x.js", "exports.handler = 1; exports.main = 2"),
+                ("x.js", "exports.handler = 1"),
                 ("y.js", ACTION),
             ],
             None,

@@ -24,6 +24,7 @@ const COMMANDS: &[&str] = &[
     "up",
     "new",
     "deploy",
+    "dev",
     "invoke",
     "logs",
     "runs",
