@@ -40,7 +40,8 @@ cases({
     const listed = JSON.parse(aio(['runtime:activation:list', '--json']));
     const id = listed.find((entry) => entry.name === 'aiohello').activationId;
     assert.deepEqual(JSON.parse(aio(['runtime:activation:result', id])).result, { greeting: 'Hello you' });
-    assert.match(aio(['runtime:activation:logs', id]), /in the log/);
+    // Its own command for logs asks a service of its maker first, which is no part of OpenWhisk.
+    assert.match((await openwhisk().activations.logs(id)).logs.join('\n'), /in the log/);
   },
   async 'packages, triggers, rules'() {
     aio(['runtime:package:create', 'pack', '--param', 'name', 'package']);
