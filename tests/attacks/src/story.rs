@@ -164,6 +164,7 @@ const DOCUMENTED: &[&str] = &[
     "LAMBDA_",
     "_HANDLER",
     "_X_AMZN",
+    "_AWS_XRAY_",
     "PATH",
     "LD_LIBRARY_PATH",
     "LANG",
@@ -173,8 +174,14 @@ const DOCUMENTED: &[&str] = &[
     "HOME",
     "PWD",
     "SHLVL",
-    "_",
     "OWN",
+    // Of the egress mode `proxy`; the address is in the instance's own network namespace.
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 ];
 
 async fn environment(arena: &Arena) -> Outcome {
