@@ -194,6 +194,16 @@ impl<C> Ready<C> {
         None
     }
 
+    /// Takes a kind that [`Ready::next`] gave back if it is not wanted any more, and says so.
+    pub(crate) fn called_off(&mut self, kind: &CellKind) -> bool {
+        let wanted = self.shelves.iter().any(|shelf| shelf.kind == *kind && shelf.wanted > 0);
+        if !wanted {
+            self.made(kind);
+            self.shelves.retain(|shelf| shelf.wanted > 0 || shelf.making > 0);
+        }
+        !wanted
+    }
+
     /// A cell could not be made.
     pub(crate) fn failed(&mut self, kind: &CellKind) {
         self.counts_of(kind).failed += 1;

@@ -242,6 +242,10 @@ impl Inner {
         let settle = if next.urgent { URGENT_QUIET } else { QUIET };
         // Busy all the time means that cells are needed all the more.
         drop(tokio::time::timeout(QUIET_LIMIT, self.quiet(settle)).await);
+        // What is booted for cells that nobody expects would stay.
+        if self.ready.lock().called_off(&next.kind) {
+            return;
+        }
         let begun = Instant::now();
         match Cell::prepare(self, &next.kind, When::Ahead, None).await {
             Ok(cell) => drop(self.ready.lock().put(&next.kind, cell, begun.elapsed())),
