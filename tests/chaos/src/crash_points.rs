@@ -14,6 +14,8 @@ use crate::kill::deploy;
 const EVENTS: u64 = 12;
 /// Bytes of the large one.
 const LARGE: usize = 300_000;
+/// Seconds of an attempt that a kill is to meet.
+const LONG: u32 = 2;
 
 /// What happened at a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub async fn run(point: &str, hit: u32) -> Result<Outcome> {
         script(&platform, &mut history).await;
         if !platform.has_ended() {
             // What only a start reaches is reached by one that has something to take over.
+            leave_one_running(&platform).await;
             platform.kill().await;
             platform.try_start().await;
         }
@@ -117,6 +120,24 @@ async fn script(platform: &Platform, history: &mut History) {
             native("DELETE", &format!("/events/{id}")).await;
         }
     }
+}
+
+/// Sends one more event, whose attempt is certainly under way when this returns, unless the platform ends meanwhile.
+async fn leave_one_running(platform: &Platform) {
+    let token = std::fs::read_to_string(platform.data().join("token")).unwrap_or_default();
+    let (http, token) = (platform.http(), token.trim().to_owned());
+    let long = serde_json::json!({ "n": EVENTS, "seconds": LONG }).to_string();
+    let Some(invocation) = send(&http, &token, EVENTS, long).await else {
+        return;
+    };
+    let bearer = format!("Bearer {token}");
+    until("a running attempt", Duration::from_secs(30), async || {
+        let path = format!("/sonagi/v1/events/{invocation}");
+        let sent = http.send("GET", &path, &[("authorization", &bearer)], "").await;
+        let Ok(answer) = sent else { return Some(()) };
+        (answer.json().ok()?["event"]["state"] == "running").then_some(())
+    })
+    .await;
 }
 
 /// Every point with its hits.

@@ -11,10 +11,13 @@ pub mod dice;
 pub mod kill;
 pub mod power_cut;
 
-/// The function that all campaigns call: it fails when it is told to.
+/// The function that all campaigns call: it fails, and takes its time, when it is told to.
 pub const FUNCTION: &str = r#"
+import time
+
 def handler(event, context):
     n = event["n"]
+    time.sleep(event.get("seconds", 0))
     if event.get("fails"):
         raise ValueError("event %d fails" % n)
     return n
