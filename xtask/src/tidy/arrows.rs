@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-wire", &["sonagi-model"]),
     ("sonagi-api", &["sonagi-model"]),
     ("sonagi-events", &["sonagi-model", "sonagi-ports"]),
+    ("sonagi-triggers", &[]),
     ("sonagi-pool", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-control", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-store", &["sonagi-model", "sonagi-ports", "sonagi-crash"]),
