@@ -47,6 +47,9 @@ pub const POINTS: &[&str] = &[
     "event/keeping",
     "event/postponed",
     "event/settled",
+    // A tick is accepted, how far its schedule is settled is not stored; it is.
+    "tick/handed",
+    "tick/kept",
     // A start has read what an earlier process left; has metered the first of it.
     "event/orphans-read",
     "event/orphan-metered",

@@ -1,7 +1,15 @@
 //! What makes events without anybody calling: provider-neutral parts that providers build their own surfaces on.
 //!
-//! [`Pattern`] says which events of a stream are meant.
+//! [`Pattern`] says which events of a stream are meant. [`Cron`], [`Expression`] and [`Plan`] say when something is to
+//! happen; [`Clockwork`] sees to it that it does, once.
 
+mod cron;
 mod pattern;
+mod schedule;
 
+pub use cron::{Cron, CronError};
 pub use pattern::{Pattern, PatternError};
+pub use schedule::{
+    Clockwork, Due, Expression, ExpressionError, LONGEST_GRACE, Missed, MissedRules, OnTick, Plan, Scheduled,
+    TOKEN_WINDOW, Tick, TickError, Timing, TooManySchedules, Units, due, zone,
+};

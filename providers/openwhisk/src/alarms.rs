@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sonagi_ports::{Clock, MetadataStore, Record, StoreError};
+use sonagi_triggers::{Cron, Plan, Timing};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::accounts::Accounts;
 use crate::api::{Firing, fire};
-use crate::cron::Cron;
 use crate::errors::WhiskError;
 use crate::invoke::{Caller, Invoker};
 use crate::names::FullName;
@@ -87,8 +87,13 @@ impl Alarm {
         let from = self.start.map_or(now, |start| now.max(start - 1));
         let next = match &self.when {
             When::Cron(pattern) => {
-                let after = Timestamp::from_millisecond(from).ok()?;
-                Cron::parse(pattern).ok()?.next(after)?.as_millisecond()
+                let plan = Plan {
+                    timing: Timing::Cron(Cron::unix(pattern).ok()?),
+                    zone: jiff::tz::TimeZone::UTC,
+                    start: None,
+                    end: None,
+                };
+                plan.next(sonagi_model::Timestamp::from_millis(from))?.as_millis()
             }
             When::Minutes(minutes) => match self.start {
                 Some(start) if start > now => start,
@@ -201,7 +206,7 @@ impl Alarms {
             "alarm" => {
                 let pattern = arguments.get("cron").and_then(Value::as_str);
                 let pattern = pattern.ok_or_else(|| bad("alarms trigger feed is missing the cron parameter"))?;
-                Cron::parse(pattern).map_err(|why| bad(format!("cron pattern '{pattern}' is not valid: {why}")))?;
+                Cron::unix(pattern).map_err(|why| bad(format!("cron pattern '{pattern}' is not valid: {why}")))?;
                 When::Cron(pattern.to_owned())
             }
             "interval" => {

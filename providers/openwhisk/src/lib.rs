@@ -9,7 +9,6 @@ mod alarms;
 mod api;
 mod assembly;
 mod code;
-mod cron;
 mod entities;
 mod errors;
 mod estate;

@@ -1,3 +1,5 @@
+//! Patterns and what they match, as tables.
+
 use serde_json::{Value, json};
 
 use super::Pattern;
