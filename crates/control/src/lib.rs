@@ -8,8 +8,10 @@ mod catalog;
 mod documents;
 mod edit;
 mod entry;
+mod table;
 
 pub use catalog::{Catalog, EditError, HeldArtifact, NewFunction, Retired};
 pub use documents::Documents;
 pub use edit::{Edit, NewRevision};
 pub use entry::FunctionEntry;
+pub use table::Table;

@@ -1,12 +1,16 @@
 //! What makes events without anybody calling: provider-neutral parts that providers build their own surfaces on.
 //!
 //! [`Pattern`] says which events of a stream are meant. [`Cron`], [`Expression`] and [`Plan`] say when something is to
-//! happen; [`Clockwork`] sees to it that it does, once.
+//! happen; [`Clockwork`] sees to it that it does, once. [`Broker`] is the bus.
 
+mod bus;
 mod cron;
 mod pattern;
 mod schedule;
 
+pub use bus::{
+    BATCH_MAX, BUS_DESTINATION, Broker, CloudEvent, CloudEventError, EventData, Notice, Subscriber, read_request,
+};
 pub use cron::{Cron, CronError};
 pub use pattern::{Pattern, PatternError};
 pub use schedule::{
