@@ -41,10 +41,10 @@ except Exception:
 
 
 def loads(data):
-    """The value of a JSON document in bytes. Raises what `json.loads` raises."""
+    """The value of a JSON document in bytes, or a view of bytes. Raises what `json.loads` raises."""
     if _scan is not None:
         try:
-            text = data.decode()
+            text = str(data, "utf-8")
             value, end = _scan(text, 0)
             if end == len(text):
                 return value
@@ -52,7 +52,7 @@ def loads(data):
             pass
     import json
 
-    return json.loads(data)
+    return json.loads(bytes(data))
 
 
 # === writing

@@ -78,42 +78,58 @@ class StandardLibraryFirst:
 
 EVENT = _struct.Struct("<IB36sqHHHII")
 _HEAD = _struct.Struct("<IBH")
+_INT = _struct.Struct("@i")
 # The content type of JSON.
 _JSON = b""
 _JOIN_BYTES = 262144
 
 
 class Channel:
-    """The socket that the platform gave this process."""
+    """The sockets that the platform gave this process: events come through one, answers go through the other.
+
+    While this process sleeps in a read, nothing that it has sent through the same socket must be under way: the kernel
+    would wake it when that is read.
+    """
 
     def __init__(self, socket):
         self.socket = socket
-        self.receive = socket.recv
+        self.receive = socket.recv_into
         self.send = socket.sendall
+        self.buffer = memoryview(bytearray(65536))
         self.arn = None
+
+    def take_way_back(self):
+        """Waits for the first frame, which brings the socket for answers."""
+        data, beside, _, _ = self.socket.recvmsg(5, _socket.CMSG_SPACE(_INT.size), _socket.MSG_CMSG_CLOEXEC)
+        while data and len(data) < 5:
+            data += self.socket.recv(5 - len(data))
+        if not data:
+            os._exit(0)
+        descriptor = _INT.unpack(beside[0][2])[0]
+        self.send = _socket.socket(fileno=descriptor).sendall
 
     def event(self):
         """The next event: id, deadline, texts (trace, tenant, client context, identity; empty if absent), body."""
-        data = self._read()
-        while len(data) < 4:
-            data += self._read()
-        length = int.from_bytes(data[:4], "little") + 4
-        if len(data) < length:
-            data = self._rest(data, length)
-        _, _, request_id, deadline, trace, arn, tenant, context, identity = EVENT.unpack_from(data)
+        buffer = self.buffer
+        have = self._read(buffer)
+        while have < 4:
+            have += self._read(buffer[have:])
+        length, _, request_id, deadline, trace, arn, tenant, context, identity = EVENT.unpack_from(buffer)
+        length += 4
+        data = buffer if have >= length else self._rest(buffer[:have], length)
         at = EVENT.size
         end = at + trace
-        trace = data[at:end].decode() if trace else None
+        trace = str(data[at:end], "utf-8") if trace else None
         if arn:
             at, end = end, end + arn
-            self.arn = data[at:end].decode("utf-8", "replace")
+            self.arn = str(data[at:end], "utf-8", "replace")
         texts = None
         if tenant or context or identity:
             texts = []
             for size in (tenant, context, identity):
                 at, end = end, end + size
-                texts.append(data[at:end])
-        return request_id.decode(), deadline, trace, texts, data[end:]
+                texts.append(bytes(data[at:end]))
+        return str(request_id, "ascii"), deadline, trace, texts, data[end:length]
 
     def ready(self):
         self._send(b"\x01\0\0\0N")
@@ -143,15 +159,16 @@ class Channel:
         except OSError:
             os._exit(1)
 
-    def _read(self):
+    def _read(self, buffer):
+        """Reads into a buffer; how much there was."""
         try:
-            data = self.receive(65536)
+            count = self.receive(buffer)
         except OSError:
             os._exit(1)
-        if not data:
+        if not count:
             # The platform is gone, or does not want this process any more.
             os._exit(0)
-        return data
+        return count
 
     def _rest(self, data, length):
         whole = bytearray(length)
@@ -159,11 +176,8 @@ class Channel:
         have = len(data)
         view[:have] = data
         while have < length:
-            count = self.socket.recv_into(view[have:])
-            if not count:
-                os._exit(0)
-            have += count
-        return bytes(whole)
+            have += self._read(view[have:])
+        return view
 
 
 # === Context
@@ -437,6 +451,7 @@ def main(channel=None):
         _sonagi_logging.configure(sys.modules["logging"], State)
     builtins()
     channel = channel or open_channel()
+    channel.take_way_back()
     handler = load(channel)
     restore(channel)
     _Names.load()

@@ -1,9 +1,11 @@
-//! The channel between the platform and our own bootstraps: frames over a Unix stream socket.
+//! The channel between the platform and our own bootstraps: frames over a Unix stream socket, or over two, one for each
+//! way ([`Ways`]).
 //!
 //! A frame is the length of what follows it (32 bits), one byte that says what it is, and the rest. Numbers are
 //! little-endian, texts UTF-8.
 //!
-//! To the function: `E`, an event: its id (36 bytes), the deadline in milliseconds since 1970 (64 bits), the lengths of
+//! To the function, first where there are two sockets: `A`, with nothing in it; the socket for its own frames comes with
+//! it (`SCM_RIGHTS`). Then `E`, an event: its id (36 bytes), the deadline in milliseconds since 1970 (64 bits), the lengths of
 //! five texts (16 bits: trace, ARN as invoked, tenant; 32 bits: client context, Cognito identity), the texts, the
 //! event. A text of length 0 is absent; an absent ARN means the same one as before.
 //!
@@ -71,6 +73,19 @@ pub(super) struct Typed {
     pub(super) body: Bytes,
 }
 
+/// How many sockets there are. One that waits for events by sleeping in a read wants two: see
+/// [`QuietStream::with_way_back`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ways {
+    /// Frames of both sides go through one socket.
+    One,
+    /// The function answers through a socket of its own.
+    Two,
+}
+
+/// The first frame where there are two sockets.
+const ANSWER_HERE: &[u8] = b"\x01\0\0\0A";
+
 /// Why nothing more is to be heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
@@ -98,9 +113,13 @@ pub(super) struct Line {
 
 impl Line {
     /// Takes a non-blocking socket over. To be called on a tokio runtime.
-    pub(super) fn new(stream: StdUnixStream, limit: usize) -> io::Result<Self> {
+    pub(super) fn new(stream: StdUnixStream, ways: Ways, limit: usize) -> io::Result<Self> {
+        let stream = match ways {
+            Ways::One => QuietStream::new(stream)?,
+            Ways::Two => QuietStream::with_way_back(stream, ANSWER_HERE)?,
+        };
         Ok(Self {
-            stream: Some(QuietStream::new(stream)?),
+            stream: Some(stream),
             buffer: BytesMut::new(),
             limit,
             asked: false,
@@ -304,7 +323,7 @@ mod tests {
     fn pair() -> (StdUnixStream, Line) {
         let (function, ours) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (function, Line::new(ours, LIMIT).unwrap())
+        (function, Line::new(ours, Ways::One, LIMIT).unwrap())
     }
 
     fn frame(kind: u8, rest: &[u8]) -> Vec<u8> {

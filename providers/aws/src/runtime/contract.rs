@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use sonagi_model::{InstanceLimits, Revision, RevisionSpec};
 use sonagi_ports::{
-    CellKind, Clock, Contract, ContractError, ContractLimits, Entropy, Interpreter, Interpreters, Launch, LaunchPlan,
-    Moment, Mount, Opening, Session, Stem,
+    CellKind, Clock, Contract, ContractError, ContractLimits, Entropy, Interpreter, Interpreters, Language, Launch,
+    LaunchPlan, Moment, Mount, Opening, Session, Stem,
 };
 
 use super::answers::Defaults;
 use super::bootstraps::{BootstrapError, Bootstraps};
+use super::channel::Ways;
 use super::environment::{self, Facts, function_arn};
 use super::exchange::Exchange;
 use super::launch::{self, EXEC_WRAPPER, RUNTIME_DIR, Runtime, TASK_ROOT};
@@ -250,12 +251,18 @@ impl Contract for AwsContract {
             entropy: Arc::clone(&self.entropy),
         };
         let credentials = Arc::clone(&self.credentials);
+        // Python waits for events in a read, Node.js watches its socket.
+        let ways = match Runtime::parse(&opening.revision.spec.runtime) {
+            Some(Runtime::Managed(Language::Python, _)) => Ways::Two,
+            Some(Runtime::Managed(Language::Node, _) | Runtime::Provided) | None => Ways::One,
+        };
+        let channel = opening.channel.map(|channel| (channel, ways));
         Arc::new(AwsSession::open(
             opening.instance,
             api,
             credentials,
             &self.front,
-            (opening.listeners, opening.channel),
+            (opening.listeners, channel),
         ))
     }
 
