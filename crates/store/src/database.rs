@@ -3,6 +3,7 @@
 mod events;
 mod failure;
 mod metadata;
+mod packs;
 mod runs;
 mod schema;
 mod usage;

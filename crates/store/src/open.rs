@@ -37,7 +37,8 @@ pub struct Options {
     /// Tokens by which repeated sendings are recognized; more within their windows are refused as busy. Default
     /// 1 000 000.
     pub tokens: u64,
-    /// Run records that are kept, the newest; usage per hour is kept for ever. Default 200 000.
+    /// Run records that are kept, the newest; of those that came in large batches (under load) as many again, in whole
+    /// batches. Usage per hour is kept for ever. Default 200 000.
     pub runs: u64,
     /// Archived records that are kept of each scope, the newest. Default 100 000.
     pub archived: u64,

@@ -5,11 +5,12 @@ use rusqlite::{Connection, params};
 use sonagi_model::{FunctionId, InvocationId, Namespace, RunRecord, RunStatus, Timestamp};
 use sonagi_ports::{RunFilter, StoreError, UsageFilter, UsageRow};
 
+use super::packs::{self, WORTH_PACKING};
 use super::usage::{HourlyUsage, usage};
 use super::{Bounds, Database, Doing, signed, unreadable, unsigned};
 
 /// Version of the format of a record: the JSON form of [`RunRecord`].
-const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 1;
 
 const KEEP: &str = "keep run records";
 const READ: &str = "read runs";
@@ -17,8 +18,8 @@ const READ: &str = "read runs";
 /// A record and the text under which it is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct KeptRun {
-    record: RunRecord,
-    text: String,
+    pub(super) record: RunRecord,
+    pub(super) text: String,
 }
 
 impl KeptRun {
@@ -72,13 +73,27 @@ pub(crate) fn keep_runs_of_ring(
     reached: RingPosition,
     bounds: Bounds,
 ) -> Result<(), StoreError> {
-    keep_runs(connection, runs, bounds)?;
+    if runs.len() >= WORTH_PACKING {
+        keep_packed(connection, runs, bounds).doing(KEEP)?;
+    } else {
+        keep_runs(connection, runs, bounds)?;
+    }
     let shard = signed(reached.shard as u64);
     connection
         .prepare_cached("INSERT OR REPLACE INTO ring_positions (shard, position, sequence) VALUES (?1, ?2, ?3)")
         .and_then(|mut statement| statement.execute(params![shard, signed(reached.position), signed(reached.sequence)]))
         .doing(KEEP)
         .map(drop)
+}
+
+/// Keeps many records in one row. Attempts that are metered through a ring have one record each, so none can be there
+/// already.
+fn keep_packed(connection: &Connection, runs: &[KeptRun], bounds: Bounds) -> rusqlite::Result<()> {
+    let mut usage = HourlyUsage::default();
+    runs.iter().for_each(|run| usage.add(&run.record));
+    usage.keep(connection)?;
+    let forgotten = packs::keep(connection, runs, bounds.runs)?;
+    forgotten.map_or(Ok(()), |until| pruned_until(connection, until))
 }
 
 /// `false`: this attempt has its record already.
@@ -111,6 +126,10 @@ fn prune(connection: &Connection, last: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM runs WHERE sequence <= ?1")?
         .execute([last])?;
+    pruned_until(connection, forgotten)
+}
+
+fn pruned_until(connection: &Connection, forgotten: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached("UPDATE counters SET value = max(value, ?1) WHERE name = 'runs_pruned_until'")?
         .execute([forgotten])
@@ -135,7 +154,7 @@ pub(crate) fn ring_positions(connection: &Connection) -> Result<Vec<RingPosition
     read().doing("read ring positions")
 }
 
-fn decode(format: i64, text: &str) -> Result<RunRecord, StoreError> {
+pub(super) fn decode(format: i64, text: &str) -> Result<RunRecord, StoreError> {
     if format != FORMAT {
         return Err(unreadable(
             "run record",
@@ -170,8 +189,11 @@ impl Database {
 
     pub(crate) async fn attempts(&self, invocation: InvocationId) -> Result<Vec<RunRecord>, StoreError> {
         self.read(move |connection| {
-            let sql = "SELECT format, record FROM runs WHERE invocation = ?1 ORDER BY attempt";
-            query_runs(connection, sql, [invocation.as_uuid().as_bytes()])
+            let sql = "SELECT format, record FROM runs WHERE invocation = ?1";
+            let mut found = query_runs(connection, sql, [invocation.as_uuid().as_bytes()])?;
+            found.extend(packs::attempts(connection, invocation)?);
+            found.sort_by_key(|run| run.attempt);
+            Ok(found)
         })
         .await
     }
@@ -206,11 +228,15 @@ fn recent(connection: &Connection, filter: &RunFilter) -> Result<Vec<RunRecord>,
         .map(uuid::Uuid::as_bytes);
     let since = filter.since.map_or(i64::MIN, Timestamp::as_micros);
     let namespace = filter.namespace.as_ref().map(Namespace::as_str);
-    query_runs(
+    let mut found = query_runs(
         connection,
         sql,
         params![function, since, filter.failed, namespace, signed(limit as u64)],
-    )
+    )?;
+    found.extend(packs::recent(connection, filter, limit)?);
+    packs::newest_first(&mut found);
+    found.truncate(limit);
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use sonagi_crash::crash_point;
 
 /// Steps, in order; the store's version is how many were taken.
-const STEPS: [&str; 2] = [STEP_1, STEP_2];
+const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
 
 /// Version that this program writes.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
@@ -133,6 +133,14 @@ DROP TABLE events;
 DROP TABLE event_payloads;
 DROP TABLE settled_events;
 DELETE FROM counters WHERE name = 'pending_events';
+";
+
+const STEP_3: &str = "
+-- Run records that came in large batches: lines of JSON, and the span of time in which their attempts began.
+CREATE TABLE run_packs (
+    sequence INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, runs INTEGER NOT NULL,
+    failed INTEGER NOT NULL, format INTEGER NOT NULL, records BLOB NOT NULL
+) STRICT;
 ";
 
 /// Why the tables are not as needed.

@@ -6,6 +6,7 @@ use rusqlite::{Connection, params};
 use sonagi_model::{FunctionName, Mebibytes, Namespace, RunRecord, RunStatus, Start, TenantId, Timestamp};
 use sonagi_ports::{StoreError, UsageFilter, UsageRow};
 
+use super::packs;
 use super::runs::query_runs;
 use super::{Doing, signed, unreadable, unsigned};
 
@@ -232,12 +233,14 @@ fn add_records(
 ) -> Result<(), StoreError> {
     let namespace = filter.namespace.as_ref().map(Namespace::as_str);
     let sql = "SELECT format, record FROM runs WHERE started >= ?1 AND started < ?2 AND (?3 IS NULL OR namespace = ?3)";
-    for run in query_runs(connection, sql, params![start, end, namespace])? {
+    let mut add = |run: RunRecord| {
         if filter.tenant.as_ref().is_none_or(|tenant| *tenant == run.tenant) {
             rows.entry(UsageKey::of(&run)).or_default().add(Sums::of(&run));
         }
-    }
-    Ok(())
+    };
+    let single = query_runs(connection, sql, params![start, end, namespace])?;
+    single.into_iter().for_each(&mut add);
+    packs::between(connection, (start, end), namespace, add)
 }
 
 fn row(key: UsageKey, sums: Sums) -> UsageRow {

@@ -173,7 +173,8 @@ async fn check(stores: &Stores, seen: &Acknowledged) {
         seen.runs.len() > 1000 && seen.functions.len() > 10 && seen.settled.len() > 10,
         "the child did its work"
     );
-    for run in &seen.runs {
+    // That none is missing, `counts_agree` says; a look at each would read every pack for each.
+    for run in seen.runs.iter().step_by(97) {
         assert_eq!(stores.runs.attempts(*run).await.unwrap().len(), 1, "run {run}");
     }
     let records = stores.metadata.load().await.unwrap();

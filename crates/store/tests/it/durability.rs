@@ -88,7 +88,7 @@ async fn a_newer_store_is_refused() {
         error.to_string(),
         format!("open {}", dir.path().join("sonagi.db").display())
     );
-    assert_eq!(source, "store has schema version 99, this program knows up to 2");
+    assert_eq!(source, "store has schema version 99, this program knows up to 3");
 }
 
 #[tokio::test]
@@ -105,6 +105,82 @@ async fn closing_leaves_one_database_file_and_answers_closed() {
     let log = opened.dir.path().join("sonagi.db-wal");
     assert!(!log.exists() || log.metadata().unwrap().len() == 0);
     opened.stores.close().await;
+}
+
+#[tokio::test]
+async fn runs_that_come_in_large_batches_are_found_and_bounded_too() {
+    for bound in [3_000, 200_000] {
+        large_batches(bound).await;
+    }
+}
+
+async fn large_batches(bound: u64) {
+    let opened = Opened::new(Options {
+        runs: bound,
+        ..Options::default()
+    });
+    let (common, rare) = (sample::function("common"), sample::function("rare"));
+    let start = Timestamp::from_micros(sample::NOW.as_micros() / 3_600_000_000 * 3_600_000_000);
+    let run = |i: u64| match i {
+        i if i % 1000 == 7 => sample::failed_run(&rare, start.plus(Duration::from_millis(i))),
+        i => sample::run(&common, start.plus(Duration::from_millis(i))),
+    };
+    let runs: Vec<RunRecord> = (0..10_000).map(run).collect();
+    for run in &runs {
+        if opened.stores.runs.append(run).is_err() {
+            opened.stores.runs.append_slow(run.clone()).await.unwrap();
+        }
+    }
+    let store = &opened.stores.runs;
+    let recent = async |filter: RunFilter| store.recent(filter).await.unwrap();
+    let newest: Vec<_> = runs.iter().rev().take(1000).cloned().collect();
+    let limit = RunFilter {
+        limit: 1000,
+        ..RunFilter::default()
+    };
+    assert_eq!(recent(limit.clone()).await, newest);
+    let of_rare = RunFilter {
+        function: Some(rare.id),
+        ..limit.clone()
+    };
+    let found = recent(of_rare).await;
+    assert_eq!(found.len() == 10, bound >= 10_000, "{} of 10 are kept", found.len());
+    assert!(found.len() >= 3);
+    assert!(found.iter().all(|run| run.function == rare.id && runs.contains(run)));
+    assert_eq!(
+        recent(RunFilter {
+            failed: true,
+            ..limit.clone()
+        })
+        .await,
+        found
+    );
+    let since = RunFilter {
+        since: Some(start.plus(Duration::from_millis(9_990))),
+        ..limit
+    };
+    assert_eq!(recent(since).await.len(), 10);
+    let last = runs.last().unwrap();
+    assert_eq!(
+        store.attempts(last.invocation).await.unwrap(),
+        std::slice::from_ref(last)
+    );
+    let first = store.attempts(runs[0].invocation).await.unwrap();
+    assert_eq!(first.is_empty(), bound < 10_000);
+    let usage = async |from: Option<Timestamp>| {
+        let filter = UsageFilter {
+            from,
+            ..UsageFilter::default()
+        };
+        let rows = store.usage(filter).await.unwrap();
+        rows.iter().map(|row| row.attempts).sum::<u64>()
+    };
+    assert_eq!(usage(None).await, 10_000);
+    // Parts of an hour of which records are gone are counted as the whole hour.
+    let part = usage(Some(start.plus(Duration::from_millis(9_900)))).await;
+    assert_eq!(part, if bound < 10_000 { 10_000 } else { 100 });
+    let opened = opened.restart(Options::default()).await;
+    assert_eq!(opened.stores.runs.attempts(last.invocation).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
