@@ -120,14 +120,14 @@ impl Attempt {
 
     pub(crate) async fn run(mut self) -> Result<Answer, Refused> {
         for delivery in 1.. {
-            let lease = match self.inner.pool.acquire(&self.request.revision).await {
+            let mut lease = match self.inner.pool.acquire(&self.request.revision).await {
                 Ok(lease) => lease,
                 Err(AcquireError::Throttled(reason)) => return Err(Refused::Throttled(reason)),
                 Err(AcquireError::Stopping) => return Err(Refused::Stopping),
                 Err(AcquireError::Failed(failure)) => return Ok(Answer::Whole(self.not_started(failure).await)),
             };
             self.init_us += lease.phases().map_or(0, |phases| phases.init_us);
-            self.begin(&lease, delivery);
+            self.begin(&mut lease, delivery);
             // The one place where a deadline is set. Initialization is over, so it is the event's alone.
             let begun = Instant::now();
             let deadline = begun
@@ -150,7 +150,7 @@ impl Attempt {
         unreachable!("the last delivery returns")
     }
 
-    fn begin(&self, lease: &Lease, delivery: u32) {
+    fn begin(&self, lease: &mut Lease, delivery: u32) {
         let request = &self.request;
         let tail = match request.log_tail {
             LogTail::Omit => None,
@@ -289,7 +289,7 @@ impl Attempt {
     }
 
     /// Meters and narrates the end, gives the instance back or has it destroyed, and keeps the record.
-    pub(crate) async fn finish(self, lease: Lease, ending: Ending, begun: Instant) -> Finished {
+    pub(crate) async fn finish(self, mut lease: Lease, ending: Ending, begun: Instant) -> Finished {
         let timed_out = ending.outcome == Outcome::Timeout;
         let mut duration = begun.elapsed();
         if timed_out {

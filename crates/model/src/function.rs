@@ -136,7 +136,7 @@ pub struct RevisionSpec {
     pub scratch: Mebibytes,
     /// The user's variables.
     pub environment: BTreeMap<String, String>,
-    /// Events one instance may work on at once.
+    /// Events one instance may work on at once. They share its memory and its CPU, and one that ends it ends the others.
     pub concurrency: NonZeroU32,
 }
 

@@ -14,6 +14,6 @@ pub(crate) async fn attend(inner: Arc<Inner>, instance: Arc<Instance>) {
         }
     }
     instance.output.settle();
-    instance.output.say(Vec::new());
+    instance.output.close();
     inner.ended(&instance);
 }

@@ -1,7 +1,7 @@
 //! One instance: its handles, and its state of life under a lock of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use sonagi_model::{InstanceId, Mebibytes};
@@ -28,6 +28,10 @@ pub(crate) struct Instance {
     life: Mutex<Life>,
     charge: AtomicU64,
     ended: AtomicBool,
+    /// Events for which it is leased. Read and written under its sub-pool's lock only.
+    events: AtomicU32,
+    /// Something happened after which it gets no other event. Under its sub-pool's lock too.
+    condemned: AtomicBool,
 }
 
 /// What an instance is made of.
@@ -61,7 +65,29 @@ impl Instance {
             life: Mutex::new(Life::Starting { since: now }),
             charge: AtomicU64::new(parts.charge),
             ended: AtomicBool::new(false),
+            events: AtomicU32::new(0),
+            condemned: AtomicBool::new(false),
         }
+    }
+
+    /// Events for which it is leased; for its sub-pool, under the lock.
+    pub(crate) fn events(&self) -> u32 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// The same from now on.
+    pub(crate) fn set_events(&self, events: u32) {
+        self.events.store(events, Ordering::Relaxed);
+    }
+
+    /// Whether it gets no other event; for its sub-pool, under the lock.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Relaxed)
+    }
+
+    /// It gets no other event.
+    pub(crate) fn mark_condemned(&self) {
+        self.condemned.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -85,7 +111,7 @@ impl Instance {
         Ok(())
     }
 
-    /// An idle instance gets an event, thawed if it is frozen. The lock is held for as long as thawing takes, so that
+    /// An instance gets an event, thawed if it is frozen. The lock is held for as long as thawing takes, so that
     /// a freeze under way is over first.
     pub(crate) fn take(&self, now: Instant) -> Result<(), Stuck> {
         let mut life = self.life.lock();

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use sonagi_model::{ColdPhases, Exit, InstanceId, InvocationId, Mebibytes, Start};
 use sonagi_ports::{Contract, Session};
@@ -10,19 +9,28 @@ use sonagi_ports::{Contract, Session};
 use crate::instance::Instance;
 use crate::pool::Inner;
 
-/// A busy instance. Dropping the lease gives the instance back, unless an invocation has begun and not ended: nobody
-/// knows then what the function is doing, and the instance is destroyed, as [`Lease::condemn`] does at any time.
+/// A place in a busy instance. Dropping the lease gives it back, unless an invocation has begun and not ended: nobody
+/// knows then what the function is doing, and the instance gets no other event, as [`Lease::condemn`] says at any time.
 pub struct Lease {
     held: Option<Held>,
     start: Start,
     phases: Option<ColdPhases>,
-    /// Whether an invocation has begun and not ended.
-    open: AtomicBool,
+    /// The invocation that has begun and not ended.
+    open: Option<InvocationId>,
 }
 
-struct Held {
+/// An instance and its pool: what leases are made of.
+#[derive(Clone)]
+pub(crate) struct Held {
     inner: Arc<Inner>,
     instance: Arc<Instance>,
+}
+
+impl Held {
+    /// A lease for one more event, which the caller has counted.
+    pub(crate) fn lease(&self) -> Lease {
+        Lease::new(self.inner.clone(), self.instance.clone(), None)
+    }
 }
 
 impl fmt::Debug for Lease {
@@ -40,8 +48,13 @@ impl Lease {
             held: Some(Held { inner, instance }),
             start: if phases.is_some() { Start::Cold } else { Start::Warm },
             phases,
-            open: AtomicBool::new(false),
+            open: None,
         }
+    }
+
+    /// What further leases on the same instance are made of.
+    pub(crate) fn share(&self) -> Held {
+        self.held().clone()
     }
 
     /// Gives up the right without giving the instance back: the caller has done so.
@@ -96,8 +109,8 @@ impl Lease {
 
     /// An invocation begins: output from now on belongs to it, after these lines of the platform. With `tail`, its last
     /// so many bytes are kept for [`Lease::end`].
-    pub fn begin(&self, invocation: InvocationId, tail: Option<usize>, lines: Vec<String>) {
-        self.open.store(true, Ordering::Relaxed);
+    pub fn begin(&mut self, invocation: InvocationId, tail: Option<usize>, lines: Vec<String>) {
+        self.open = Some(invocation);
         self.instance().output.begin(Some(invocation), tail, lines);
     }
 
@@ -108,14 +121,14 @@ impl Lease {
 
     /// Lines of the platform during the invocation.
     pub fn say(&self, lines: Vec<String>) {
-        self.instance().output.say(lines);
+        self.instance().output.say(self.open, lines);
     }
 
     /// The invocation is over, with these last lines of the platform. The end of its log, if it was wanted.
     #[must_use]
-    pub fn end(&self, lines: Vec<String>) -> Option<Vec<u8>> {
-        self.open.store(false, Ordering::Relaxed);
-        self.instance().output.end(lines)
+    pub fn end(&mut self, lines: Vec<String>) -> Option<Vec<u8>> {
+        let invocation = self.open.take();
+        self.instance().output.end(invocation, lines)
     }
 
     /// The highest memory it has used.
@@ -126,7 +139,7 @@ impl Lease {
             .measure(&held.inner.budget, held.inner.options.first_guess)
     }
 
-    /// The instance is not used again.
+    /// The instance gets no other event, and is destroyed as soon as those that it works on are over.
     pub fn condemn(mut self) {
         if let Some(held) = self.held.take() {
             held.inner.condemn(&held.instance);
@@ -137,7 +150,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            if *self.open.get_mut() {
+            if let Some(invocation) = self.open.take() {
+                drop(held.instance.output.end(Some(invocation), Vec::new()));
                 return held.inner.condemn(&held.instance);
             }
             let lease = Self {
@@ -147,7 +161,7 @@ impl Drop for Lease {
                 }),
                 start: Start::Warm,
                 phases: None,
-                open: AtomicBool::new(false),
+                open: None,
             };
             held.inner.release(lease);
         }

@@ -1,7 +1,7 @@
 //! The life of one instance: what is true in each state, and the one function that changes it.
 //!
 //! ```text
-//! starting ──ready──▶ idle ◀──release── busy
+//! starting ──ready──▶ idle ◀──release── busy ──take──▶ busy (where an instance may work on several)
 //!    │                │ └──────take──────▲
 //!    │              freeze               │
 //!    │                ▼                  │
@@ -29,9 +29,9 @@ pub enum Life {
         /// Since when it has been idle; freezing does not change that.
         idle_since: Instant,
     },
-    /// It works on an event.
+    /// It works on an event, or on several.
     Busy {
-        /// Since when.
+        /// Since when there is no moment without one.
         since: Instant,
     },
     /// It serves nobody any more and is being removed.
@@ -67,9 +67,9 @@ pub enum End {
 pub enum Input {
     /// It asked for its first event.
     Ready,
-    /// It gets an event.
+    /// It gets an event; another one, if it works on one already.
     Take,
-    /// It has answered.
+    /// It works on no event any more.
     Release,
     /// It has been idle long enough to be stopped.
     Freeze,
@@ -110,6 +110,7 @@ pub const fn step(life: Life, input: Input, now: Instant) -> Result<(Life, Effec
             Ok((Life::Idle { since: now }, Effect::None))
         }
         (Life::Idle { .. }, Input::Take) => Ok((Life::Busy { since: now }, Effect::None)),
+        (Life::Busy { since }, Input::Take) => Ok((Life::Busy { since }, Effect::None)),
         (Life::Frozen { .. }, Input::Take) => Ok((Life::Busy { since: now }, Effect::Thaw)),
         (Life::Idle { since }, Input::Freeze) => Ok((Life::Frozen { idle_since: since }, Effect::Freeze)),
         (Life::Starting { .. } | Life::Idle { .. } | Life::Frozen { .. } | Life::Busy { .. }, Input::Reclaim(why)) => {
@@ -153,7 +154,7 @@ mod tests {
                 [None, take(Effect::None), None, Some((frozen, Effect::Freeze)), to_end],
             ),
             (frozen, [None, take(Effect::Thaw), None, None, to_end]),
-            (busy, [None, None, to_idle, None, to_end]),
+            (busy, [None, Some((busy, Effect::None)), to_idle, None, to_end]),
             (gone, [None; 5]),
         ];
         for (life, row) in table {

@@ -93,27 +93,35 @@ impl Output {
     pub(crate) fn begin(&self, invocation: Option<InvocationId>, tail: Option<usize>, lines: Vec<String>) {
         let mut scribe = self.scribe.lock();
         scribe.begin(invocation, tail);
-        self.write(&mut scribe, lines);
+        self.write(&mut scribe, invocation, lines);
     }
 
-    /// Lines of the platform, after everything that was read so far; a line that has no end yet is ended.
-    pub(crate) fn say(&self, lines: Vec<String>) {
+    /// Lines of the platform about an invocation, after everything that was read so far; a line that has no end yet is
+    /// ended, where it can be nobody else's.
+    pub(crate) fn say(&self, invocation: Option<InvocationId>, lines: Vec<String>) {
         let mut scribe = self.scribe.lock();
         scribe.finish(self.clock.now());
-        self.write(&mut scribe, lines);
+        self.write(&mut scribe, invocation, lines);
     }
 
     /// An invocation is over, with these last lines of the platform. The end of its log, if it was wanted.
-    pub(crate) fn end(&self, lines: Vec<String>) -> Option<Vec<u8>> {
+    pub(crate) fn end(&self, invocation: Option<InvocationId>, lines: Vec<String>) -> Option<Vec<u8>> {
         let mut scribe = self.scribe.lock();
         scribe.finish(self.clock.now());
-        self.write(&mut scribe, lines);
-        scribe.end()
+        self.write(&mut scribe, invocation, lines);
+        scribe.end(invocation)
     }
 
-    fn write(&self, scribe: &mut Scribe, lines: Vec<String>) {
+    /// The instance will write nothing any more.
+    pub(crate) fn close(&self) {
+        let mut scribe = self.scribe.lock();
+        scribe.cut(self.clock.now());
+        self.write(&mut scribe, None, Vec::new());
+    }
+
+    fn write(&self, scribe: &mut Scribe, invocation: Option<InvocationId>, lines: Vec<String>) {
         if !lines.is_empty() {
-            scribe.platform(lines, self.clock.now());
+            scribe.platform(invocation, lines, self.clock.now());
         }
         // Under the lock, so that lines of one instance reach the sink in order.
         let ready = scribe.take();

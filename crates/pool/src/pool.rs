@@ -25,7 +25,7 @@ use crate::options::PoolOptions;
 use crate::reaper::{Alarm, reap};
 use crate::snapshot::{Counters, PoolSnapshot};
 use crate::start::{Reservation, StartPlan, run};
-use crate::subpool::{Asked, Offered, SubPool};
+use crate::subpool::{Asked, Left, Offered, SubPool};
 
 /// Rounds in which idle instances are looked for that free enough memory; between two, others may take them.
 const EVICTION_ROUNDS: usize = 3;
@@ -119,8 +119,8 @@ impl Pool {
         Self { inner }
     }
 
-    /// An instance of a revision: the idle one that was used last; else whichever comes first, a freed one or a new
-    /// one, oldest request first. Dropping the future leaves the queue; a start under way goes on.
+    /// An instance of a revision: one that works and has a place left, the idle one that was used last; else whichever
+    /// comes first, a freed place or a new instance, oldest request first. Dropping the future leaves the queue; a start under way goes on.
     ///
     /// # Errors
     /// [`AcquireError`].
@@ -133,7 +133,7 @@ impl Pool {
             let sub = inner.subpool(revision)?;
             let now = Instant::now();
             match sub.ask(inner.options.waiters_per_revision, now) {
-                Asked::Idle(instance) => {
+                Asked::Free(instance) => {
                     if let Some(lease) = inner.take(instance, now) {
                         return Ok(lease);
                     }
@@ -244,7 +244,7 @@ impl Inner {
         Ok(revisions.get_or_insert_with(revision.id, new).clone())
     }
 
-    /// A lease on an instance that was idle, unless it cannot be used.
+    /// A lease on an instance that had a place, unless it cannot be used.
     fn take(self: &Arc<Self>, instance: Arc<Instance>, now: Instant) -> Option<Lease> {
         if instance.take(now).is_err() {
             self.condemn(&instance);
@@ -312,16 +312,17 @@ impl Inner {
         .collect()
     }
 
-    /// A busy instance is free again.
+    /// A place in a busy instance is free again.
     pub(crate) fn release(self: &Arc<Self>, lease: Lease) {
         let instance = lease.instance().clone();
         let now = Instant::now();
         let too_old = self.policy.is_too_old(instance.started, now).then_some(End::MaxAge);
         match instance.sub.offer(lease, too_old, now) {
-            Offered::Taken => {
-                self.counters.warm.fetch_add(1, Ordering::Relaxed);
+            Offered::Taken { by } => {
+                self.counters.warm.fetch_add(by, Ordering::Relaxed);
             }
             Offered::Idle => self.watch(now),
+            Offered::Works => (),
             Offered::Unwanted { instance, end, starts } => {
                 self.destroy(&instance, end);
                 self.launch(&instance.sub, starts, Purpose::Demand);
@@ -330,10 +331,11 @@ impl Inner {
         self.note_release();
     }
 
-    /// A busy instance is not used again.
+    /// A busy instance gets no other event. The others that it works on are not cut off: it goes with the last of them.
     pub(crate) fn condemn(self: &Arc<Self>, instance: &Arc<Instance>) {
-        instance.sub.withdraw();
-        self.destroy(instance, End::Condemned);
+        if instance.sub.withdraw(instance) == Left::Nobody {
+            self.destroy(instance, End::Condemned);
+        }
         self.note_release();
     }
 

@@ -145,7 +145,7 @@ impl Start {
         instance.sandbox.initialized();
         instance.output.settle();
         // What it wrote until now is no invocation's.
-        drop(instance.output.end(Vec::new()));
+        drop(instance.output.end(None, Vec::new()));
         Ok(instance)
     }
 
@@ -252,19 +252,22 @@ impl Start {
     /// The instance is ready: it is there for whoever waits.
     fn offer(self, instance: Arc<Instance>) {
         let now = Instant::now();
-        self.sub.started(self.purpose);
+        self.sub.started(&instance, self.purpose);
         // From starting over idle to busy, on behalf of whoever takes it; nobody else knows it yet.
         if instance.advance(Input::Ready, now).is_err() || instance.take(now).is_err() {
             self.inner.condemn(&instance);
             return;
         }
         let lease = Lease::new(self.inner.clone(), instance, Some(self.phases));
-        match self.sub.offer(lease, None, now) {
-            Offered::Taken => {
-                let cold = &self.inner.counters.cold;
+        let offered = self.sub.offer(lease, None, now);
+        match offered {
+            Offered::Taken { by } => {
+                let (cold, warm) = (&self.inner.counters.cold, &self.inner.counters.warm);
                 cold.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                warm.fetch_add(by - 1, std::sync::atomic::Ordering::Relaxed);
             }
             Offered::Idle => self.inner.watch(now),
+            Offered::Works => (),
             Offered::Unwanted { instance, end, starts } => {
                 self.inner.destroy(&instance, end);
                 self.inner.launch(&self.sub, starts, Purpose::Demand);
@@ -323,7 +326,7 @@ impl Start {
         instance.output.settle();
         let took = Duration::from_micros(self.phases.init_us);
         let lines = self.sub.contract.narrate(&Moment::InitFailed { took, status });
-        instance.output.end(lines).unwrap_or_default()
+        instance.output.end(None, lines).unwrap_or_default()
     }
 
     fn remove(&mut self, end: End) {

@@ -1,6 +1,7 @@
 //! The instances of one revision, and who waits for one. Every critical section over them is in this file.
 
 use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,12 +37,17 @@ pub(crate) struct SubPool {
 struct State {
     /// Least recently used first.
     idle: VecDeque<Arc<Instance>>,
+    /// Busy instances with a place left, where an instance has several; the one that was freed or begun last comes last.
+    open: Vec<Arc<Instance>>,
     /// Oldest first.
     waiters: VecDeque<Waiter>,
     /// Every instance that is not entirely gone.
     members: HashMap<InstanceId, Arc<Instance>>,
     starting: usize,
+    /// Instances that work.
     busy: usize,
+    /// Leases on them: as many where an instance has one place.
+    leases: usize,
     /// Counts retirements; instances of an earlier one are not used again.
     generation: u64,
     next_waiter: u64,
@@ -68,8 +74,8 @@ struct Waiter {
 
 /// Where a request stands.
 pub(crate) enum Asked {
-    /// An idle instance is there; it is counted as busy.
-    Idle(Arc<Instance>),
+    /// An instance with a place is there, which is counted.
+    Free(Arc<Instance>),
     /// It waits; `starts` further instances are counted as starting and must be started.
     Waits {
         /// Its place in the queue.
@@ -101,12 +107,26 @@ impl Drop for Place {
     }
 }
 
-/// What became of an instance that was free.
+/// Whether an instance works after one of its events is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// On other events.
+    Others,
+    /// On none.
+    Nobody,
+}
+
+/// What became of an instance of which a place was free.
 pub(crate) enum Offered {
-    /// A waiter has it.
-    Taken,
+    /// Waiters have it.
+    Taken {
+        /// How many.
+        by: u64,
+    },
     /// It is idle now.
     Idle,
+    /// It works on other events.
+    Works,
     /// It is counted no more and must be destroyed, and `starts` further instances are counted as starting for those
     /// who wait.
     Unwanted {
@@ -147,15 +167,16 @@ impl SubPool {
         }
     }
 
-    /// The most recently used idle instance (one of the floor, if there is one), or a place in the queue.
+    /// A busy instance with a place left, the most recently used idle one (one of the floor, if there is one), or a place
+    /// in the queue.
     pub(crate) fn ask(self: &Arc<Self>, bound: usize, now: Instant) -> Asked {
         let mut state = self.state.lock();
         if state.dead {
             return Asked::Dead;
         }
-        if let Some(instance) = state.pop_idle() {
-            state.busy += 1;
-            return Asked::Idle(instance);
+        if let Some(instance) = state.pop_open().or_else(|| state.pop_idle()) {
+            state.seat(&instance, self.places());
+            return Asked::Free(instance);
         }
         if let Some(failure) = state.back_off.refusal(now) {
             return Asked::BackedOff(failure.replayed());
@@ -167,7 +188,7 @@ impl SubPool {
         let number = state.next_waiter;
         state.next_waiter += 1;
         state.waiters.push_back(Waiter { number, to });
-        let starts = starts_needed(state.waiters.len(), state.starting);
+        let starts = starts_needed(state.waiters.len(), state.starting, self.places());
         state.starting += starts;
         let place = Place {
             sub: self.clone(),
@@ -192,15 +213,18 @@ impl SubPool {
         self.state.lock().members.remove(&id);
     }
 
-    /// A start has succeeded: the instance is busy until it is offered.
-    pub(crate) fn started(&self, purpose: Purpose) {
+    /// A start has succeeded: one place of the instance is taken until it is offered.
+    pub(crate) fn started(&self, instance: &Arc<Instance>, purpose: Purpose) {
         let mut state = self.state.lock();
         state.starting -= 1;
         if purpose == Purpose::Floor {
             state.floor.starting -= 1;
             state.floor.failure = None;
         }
+        // Offered at once, so it is in no list.
         state.busy += 1;
+        state.leases += 1;
+        instance.set_events(1);
         state.back_off = BackOff::Clear;
     }
 
@@ -226,18 +250,18 @@ impl SubPool {
             told.push((waiter, AcquireError::Failed(failure)));
         }
         if state.back_off.refusal(now).is_some() {
-            for _ in 0..starts_needed(state.waiters.len(), state.starting) {
+            while starts_needed(state.waiters.len(), state.starting, self.places()) > 0 {
                 let newest = state.waiters.pop_back();
                 told.extend(newest.map(|waiter| (waiter, AcquireError::Failed(replay.clone()))));
             }
         }
-        let starts = starts_needed(state.waiters.len(), state.starting);
+        let starts = starts_needed(state.waiters.len(), state.starting, self.places());
         state.starting += starts;
         Fallout { told, starts }
     }
 
-    /// A start could not be made or was broken off, through no fault of the revision: the newest waiter is told why,
-    /// unless enough instances are starting for all.
+    /// A start could not be made or was broken off, through no fault of the revision: the newest waiters, as many as it
+    /// would have served, are told why, unless enough instances are starting for all.
     pub(crate) fn called_off(&self, why: AcquireError, purpose: Purpose) -> Fallout {
         let mut state = self.state.lock();
         state.starting -= 1;
@@ -246,50 +270,73 @@ impl SubPool {
             state.floor.failure = Some(FloorFailure::NoRoom);
         }
         let mut told = Vec::new();
-        while starts_needed(state.waiters.len(), state.starting) > 0 {
+        while starts_needed(state.waiters.len(), state.starting, self.places()) > 0 {
             // One that has gone was counted as well.
             let Some(waiter) = state.waiters.pop_back() else { break };
-            if !waiter.to.is_closed() {
-                told.push((waiter, why));
-                break;
-            }
+            told.push((waiter, why.clone()));
         }
         Fallout { told, starts: 0 }
     }
 
-    /// A busy instance is free: the oldest waiter gets it, or it becomes idle, unless `end` says why it is not used again.
+    /// A place in a busy instance is free: the oldest waiter gets it, and others the further places that it has; or it
+    /// becomes idle, if it works on nothing else; unless `end` says why it gets no other event.
     pub(crate) fn offer(&self, mut lease: Lease, end: Option<End>, now: Instant) -> Offered {
         let instance = lease.instance().clone();
         let mut state = self.state.lock();
         let end = end.or_else(|| state.objection(&instance));
         if let Some(end) = end {
             lease.forget();
-            return state.refuse(instance, end);
+            return state.refuse(instance, end, self.places());
         }
+        let shared = (self.places() > NonZeroU32::MIN).then(|| lease.share());
+        let mut by = 0;
         while let Some(waiter) = state.pop_waiter() {
             match waiter.to.send(Ok(lease)) {
-                Ok(()) => return Offered::Taken,
-                Err(Ok(back)) => lease = back,
+                Ok(()) => by += 1,
+                Err(Ok(back)) => {
+                    lease = back;
+                    continue;
+                }
                 Err(Err(_)) => unreachable!("a lease was sent"),
             }
+            let room = instance.events() < self.places().get() && !state.waiters.is_empty();
+            let Some(shared) = shared.as_ref().filter(|_| room) else {
+                state.relist(&instance, self.places());
+                return Offered::Taken { by };
+            };
+            state.seat(&instance, self.places());
+            lease = shared.lease();
         }
         lease.forget();
-        if instance.advance(Input::Release, now).is_err() {
-            return state.refuse(instance, End::Condemned);
+        match state.leave(&instance, self.places()) {
+            Left::Others if by > 0 => Offered::Taken { by },
+            Left::Others => Offered::Works,
+            Left::Nobody => {
+                if instance.advance(Input::Release, now).is_err() {
+                    return state.unwanted(instance, End::Condemned, self.places());
+                }
+                state.idle.push_back(instance);
+                Offered::Idle
+            }
         }
-        state.busy -= 1;
-        state.idle.push_back(instance);
-        Offered::Idle
     }
 
-    /// A busy instance is not used again.
-    pub(crate) fn withdraw(&self) {
-        self.state.lock().busy -= 1;
+    /// One of the events of an instance is over, and it gets no other.
+    pub(crate) fn withdraw(&self, instance: &Arc<Instance>) -> Left {
+        let mut state = self.state.lock();
+        instance.mark_condemned();
+        state.leave(instance, self.places())
     }
 
-    /// Takes an instance out of the idle ones; `false`: it is not among them (any more).
+    /// Events that one instance may work on at once.
+    fn places(&self) -> NonZeroU32 {
+        self.revision.spec.concurrency
+    }
+
+    /// Takes an instance out of those that get events; `false`: it was not among the idle ones (any more).
     pub(crate) fn remove_idle(&self, instance: &Arc<Instance>) -> bool {
         let mut state = self.state.lock();
+        state.open.retain(|open| !Arc::ptr_eq(open, instance));
         let index = state.idle.iter().position(|idle| Arc::ptr_eq(idle, instance));
         index.is_some_and(|index| state.idle.remove(index).is_some())
     }
@@ -382,6 +429,7 @@ impl SubPool {
         state.generation += 1;
         state.back_off = BackOff::Clear;
         state.floor.wanted = 0;
+        state.open.clear();
         state.idle.drain(..).collect()
     }
 
@@ -402,6 +450,7 @@ impl SubPool {
         let mut state = self.state.lock();
         state.dead = true;
         state.waiters.clear();
+        state.open.clear();
         state.idle.drain(..).collect()
     }
 
@@ -410,10 +459,10 @@ impl SubPool {
         self.state.lock().back_off.forgotten_at(policy)
     }
 
-    /// Starting and busy instances, and waiters.
+    /// Starting instances, leases, and waiters.
     pub(crate) fn in_use(&self) -> usize {
         let state = self.state.lock();
-        state.starting + state.busy + state.waiters.len()
+        state.starting + state.leases + state.waiters.len()
     }
 
     /// Takes note of the memory that an instance was seen to use; the highest known.
@@ -445,6 +494,53 @@ impl SubPool {
 }
 
 impl State {
+    /// The busy instance with a place left that was freed or begun last.
+    fn pop_open(&mut self) -> Option<Arc<Instance>> {
+        while let Some(instance) = self.open.pop() {
+            if self.objection(&instance).is_none() {
+                return Some(instance);
+            }
+        }
+        None
+    }
+
+    /// A place in an instance is taken. It is in no list, or has to be taken out of one.
+    fn seat(&mut self, instance: &Arc<Instance>, places: NonZeroU32) {
+        let events = instance.events();
+        if events == 0 {
+            self.busy += 1;
+        }
+        self.leases += 1;
+        instance.set_events(events + 1);
+        self.relist(instance, places);
+    }
+
+    /// One of the events of an instance is over.
+    fn leave(&mut self, instance: &Arc<Instance>, places: NonZeroU32) -> Left {
+        let events = instance.events().saturating_sub(1);
+        instance.set_events(events);
+        self.leases -= 1;
+        self.relist(instance, places);
+        if events > 0 {
+            return Left::Others;
+        }
+        self.busy -= 1;
+        Left::Nobody
+    }
+
+    /// Puts an instance among those with a place left if it has one, and takes it out if not. With one place in each,
+    /// none ever has.
+    fn relist(&mut self, instance: &Arc<Instance>, places: NonZeroU32) {
+        if places == NonZeroU32::MIN {
+            return;
+        }
+        self.open.retain(|open| !Arc::ptr_eq(open, instance));
+        let has_place = (1..places.get()).contains(&instance.events());
+        if has_place && self.objection(instance).is_none() {
+            self.open.push(instance.clone());
+        }
+    }
+
     fn pop_idle(&mut self) -> Option<Arc<Instance>> {
         if self.floor.wanted > 0
             && let Some(index) = self.idle.iter().rposition(|idle| idle.purpose == Purpose::Floor)
@@ -474,6 +570,8 @@ impl State {
             Some(End::Drained)
         } else if instance.has_ended() {
             Some(End::Exited)
+        } else if instance.is_condemned() {
+            Some(End::Condemned)
         } else if instance.generation != self.generation {
             Some(End::Retired)
         } else {
@@ -481,12 +579,20 @@ impl State {
         }
     }
 
-    fn refuse(&mut self, instance: Arc<Instance>, end: End) -> Offered {
-        self.busy -= 1;
+    /// One of the events of an instance is over, and it gets no other.
+    fn refuse(&mut self, instance: Arc<Instance>, end: End, places: NonZeroU32) -> Offered {
+        instance.mark_condemned();
+        match self.leave(&instance, places) {
+            Left::Others => Offered::Works,
+            Left::Nobody => self.unwanted(instance, end, places),
+        }
+    }
+
+    fn unwanted(&mut self, instance: Arc<Instance>, end: End, places: NonZeroU32) -> Offered {
         let starts = if self.dead {
             0
         } else {
-            starts_needed(self.waiters.len(), self.starting)
+            starts_needed(self.waiters.len(), self.starting, places)
         };
         self.starting += starts;
         Offered::Unwanted { instance, end, starts }

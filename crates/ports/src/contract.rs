@@ -190,6 +190,25 @@ pub struct Call {
     pub attributes: Attributes,
 }
 
+/// Around the name of an invocation in front of a line of output. Where a revision's concurrency is more than one, a line
+/// that an instance writes may begin with this byte, the invocation's id as 32 hexadecimal digits, and this byte again:
+/// it then belongs to that one of the invocations under way in the instance. Without, it belongs to all of them.
+pub const OUTPUT_MARK: u8 = 0x1d;
+
+/// Bytes of a whole mark.
+pub const MARK_BYTES: usize = 34;
+
+/// The invocation that a line of output names, and the line without its mark.
+#[must_use]
+pub fn marked_line(line: &[u8]) -> Option<(InvocationId, &[u8])> {
+    let (mark, rest) = line.split_at_checked(MARK_BYTES)?;
+    let [OUTPUT_MARK, digits @ .., OUTPUT_MARK] = mark else {
+        return None;
+    };
+    let text = std::str::from_utf8(digits).ok()?;
+    Some((text.parse().ok()?, rest))
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -259,7 +278,8 @@ pub trait Session: Send + Sync + std::fmt::Debug {
     async fn ready(&self) -> Result<(), InitFailure>;
 
     /// Hands over an event and waits for the answer (for a streamed one: for its beginning). One at a time per unit of
-    /// the revision's concurrency. Dropping the future gives up on the event; the instance is then destroyed.
+    /// the revision's concurrency. Dropping the future gives up on the event; the instance then gets no other, and is
+    /// destroyed when those that it still works on are over: giving up on one must not disturb them.
     ///
     /// # Errors
     /// [`SessionError`].

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use papaya::HashMap;
 use sonagi_control::{Catalog, Edit, EditError, FunctionEntry, NewFunction, NewRevision};
 use sonagi_model::{Document, Mebibytes, RevisionId, RevisionSpec};
-use sonagi_ports::{Clock, MetadataStore, Record, StoreError};
+use sonagi_ports::{Clock, Language, MetadataStore, Record, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::code::{self, Packed};
 use crate::entities::{ActionRecord, KeyValues, Package, Rule, Trigger};
 use crate::errors::WhiskError;
+use crate::kinds::Runtime;
 use crate::names::{FullName, core_namespace, function_name, tenant};
 use crate::runtime::CONTRACT;
 use crate::table::Table;
@@ -345,7 +346,11 @@ impl Estate {
 /// How the engine runs an action. Its deadline covers initialization and run, which the session limits one by one.
 fn spec_of(record: &ActionRecord) -> RevisionSpec {
     let limit = std::time::Duration::from_millis(record.limits.timeout_ms);
-    let concurrency = u32::try_from(record.limits.concurrency).unwrap_or(1);
+    // As upstream, activations overlap in Node's runtime only: others work on one after the other.
+    let concurrency = match Runtime::of(&record.exec.kind) {
+        Some(Runtime::Managed(Language::Node, _)) => u32::try_from(record.limits.concurrency).unwrap_or(1),
+        Some(Runtime::Managed(Language::Python, _) | Runtime::Loop) | None => 1,
+    };
     RevisionSpec {
         contract: CONTRACT.to_owned(),
         runtime: record.exec.kind.clone(),

@@ -367,3 +367,27 @@ async fn a_burst_runs_on_an_instance_each_and_then_on_those() {
         );
     }
 }
+
+/// Calls that share an instance: one that is late ends for its caller alone, the other has its answer and its own record.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_loses_no_answer_of_a_call_that_shares_the_instance() {
+    let mut bed = Bed::new().await;
+    let mut revision = sonagi_model::Revision::clone(&bed.revision);
+    revision.spec.concurrency = std::num::NonZeroU32::new(2).unwrap();
+    bed.revision = std::sync::Arc::new(revision);
+    bed.contract.script_acts([FakeAct::Hang, answer_after(2500 * MS)]);
+    let (late, answered) = tokio::join!(bed.call(), async {
+        tokio::time::sleep(1000 * MS).await;
+        bed.call().await
+    });
+    assert_eq!(late.outcome, Outcome::Timeout);
+    assert_eq!(answered.outcome, Outcome::Success);
+    assert_eq!(late.record.instance, answered.record.instance);
+    assert_eq!(
+        (late.record.billed_ms, answered.record.billed_ms),
+        (3000, 2500),
+        "each pays its own time"
+    );
+    bed.until_alive(0).await;
+    assert_eq!(bed.call().await.record.start, Start::Cold);
+}

@@ -3,5 +3,6 @@
 mod bed;
 mod floor;
 mod output;
+mod shared;
 mod start;
 mod warm;

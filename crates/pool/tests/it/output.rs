@@ -22,7 +22,7 @@ async fn output_belongs_to_the_invocation_during_which_it_was_written() {
         prints: "loading\n".to_owned(),
         ..FakeStart::default()
     }]);
-    let lease = bed.lease(&revision).await;
+    let mut lease = bed.lease(&revision).await;
     let instance = bed.instance(&lease);
     let (one, two) = (InvocationId::generate(), InvocationId::generate());
     lease.begin(one, Some(1000), vec!["START".to_owned()]);
@@ -48,7 +48,7 @@ async fn output_belongs_to_the_invocation_during_which_it_was_written() {
 async fn output_is_read_while_nobody_settles_and_at_the_end_of_the_process() {
     let bed = Bed::new(PoolOptions::default()).await;
     let revision = bed.revision();
-    let lease = bed.lease(&revision).await;
+    let mut lease = bed.lease(&revision).await;
     let instance = bed.instance(&lease);
     let id = InvocationId::generate();
     lease.begin(id, None, Vec::new());
@@ -82,7 +82,7 @@ async fn a_flood_is_bounded_and_never_stops_the_function() {
     })
     .await;
     let revision = bed.revision();
-    let lease = bed.lease(&revision).await;
+    let mut lease = bed.lease(&revision).await;
     let instance = bed.instance(&lease);
     lease.begin(InvocationId::generate(), None, Vec::new());
     let line = format!("{}\n", "x".repeat(99));

@@ -91,12 +91,12 @@ async fn an_instance_that_cannot_be_thawed_is_replaced() {
 async fn an_instance_with_an_open_invocation_is_not_used_again() {
     let bed = Bed::new(PoolOptions::default()).await;
     let revision = bed.revision();
-    let lease = bed.lease(&revision).await;
+    let mut lease = bed.lease(&revision).await;
     let instance = bed.instance(&lease);
     lease.begin(InvocationId::generate(), None, Vec::new());
     drop(lease);
     bed.until_gone(&instance).await;
-    let lease = bed.lease(&revision).await;
+    let mut lease = bed.lease(&revision).await;
     lease.begin(InvocationId::generate(), None, Vec::new());
     assert_eq!(lease.end(Vec::new()), None);
     drop(lease);

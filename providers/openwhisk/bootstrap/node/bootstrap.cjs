@@ -14,6 +14,8 @@ const STEM = process.argv[2] === 'stem';
 
 let entry;
 let stopped = false;
+// Whether runs overlap: what each prints is then marked as its own.
+let overlap = false;
 
 function environment(values) {
   for (const [key, value] of Object.entries(values)) process.env[key] = value;
@@ -25,6 +27,7 @@ function shown(error) {
 
 async function initialize(message) {
   environment(message.env);
+  overlap = message.overlap === true;
   try {
     entry = await load(message);
     return [200, { OK: true }];
@@ -47,7 +50,8 @@ function serializeRejection(reason) {
 }
 
 async function run(message) {
-  if (stopped) return [403, { error: 'System not ready, status is stopped.' }];
+  // 503: another instance gets a run that came while the one that stopped this was under way.
+  if (stopped) return [503, { error: 'System not ready, status is stopped.' }];
   const value = message.value === null || message.value === undefined ? {} : message.value;
   if (typeof value !== 'object') {
     const text = `Internal system error: the argument must be a dictionary but has type '${typeof value}'.`;
@@ -91,7 +95,7 @@ function serve(socket) {
   }
   function take(type, id, body) {
     const message = JSON.parse(body);
-    const work = type === 'I' ? initialize(message) : run(message);
+    const work = type === 'I' ? initialize(message) : overlap ? output.during(message.activation_id, () => run(message)) : run(message);
     work.then((result) => answer(type.toLowerCase(), id, result)).catch((error) => {
       console.error(shown(error));
       process.exit(1);

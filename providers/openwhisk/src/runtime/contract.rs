@@ -275,6 +275,7 @@ impl Contract for WhiskContract {
                 Duration::from_millis(record.limits.timeout_ms)
             }),
             result: crate::limits::WhiskLimits::default().payload,
+            overlap: revision.spec.concurrency.get() > 1,
             clock: Arc::clone(&self.clock),
             initializing: Arc::clone(&self.initializing),
         };

@@ -1,7 +1,8 @@
 //! The conversation with one instance: its control connection, its requests to the platform's API, its end.
 //!
 //! An action is initialized with its first activation, as upstream does it: the environment of initialization holds that
-//! activation's context and parameters. Initialization and run each have the action's whole time.
+//! activation's context and parameters. Initialization and run each have the action's whole time. Where an instance works
+//! on several activations, those that come meanwhile wait for the initialization, and share its failure.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -31,6 +32,10 @@ use super::contract::FrontSlot;
 use super::frames::{self, Answer, Came, Kind};
 use super::lines;
 use crate::entities::Form;
+
+/// The status by which a runtime says that it takes no activation any more: another instance gets it.
+/// Source: apache/openwhisk (commit 1fae641), `ContainerProxy.scala`.
+const SHUTTING_DOWN: u16 = 503;
 
 /// Connections of one instance to the platform's API at once.
 const CONNECTIONS: usize = 64;
@@ -76,6 +81,8 @@ pub(super) struct Subject {
     pub(super) limit: Duration,
     /// Longest result, bytes.
     pub(super) result: usize,
+    /// Whether activations overlap.
+    pub(super) overlap: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) initializing: Arc<Initializing>,
 }
@@ -117,19 +124,55 @@ impl Shared {
 pub(super) struct WhiskSession {
     subject: Subject,
     shared: Arc<Shared>,
-    /// The sending half of the channel.
-    writer: tokio::sync::Mutex<Option<OwnedWriteHalf>>,
-    /// Whether the action was initialized; the first activation holds this while it does it.
-    initialized: tokio::sync::Mutex<bool>,
+    writer: tokio::sync::Mutex<Writer>,
+    /// The first activation holds this while it initializes the action.
+    initialized: tokio::sync::Mutex<Initialized>,
     stop: CancellationToken,
     reading: TaskTracker,
     tasks: TaskTracker,
+}
+
+/// The sending half of the channel.
+#[derive(Debug, Default)]
+struct Writer {
+    half: Option<OwnedWriteHalf>,
+    /// Whether somebody gave up in the middle of a message: nothing can follow it. The half stays open, because its end
+    /// would end the runtime, which may work on other activations.
+    torn: bool,
+}
+
+impl Writer {
+    /// Sends a whole message. If the future is dropped before that, nothing else is ever sent.
+    async fn send(&mut self, message: &[u8]) -> Result<(), Unanswered> {
+        if self.torn {
+            return Err(Unanswered::Unsent);
+        }
+        let half = self.half.as_mut().ok_or(Unanswered::Closed)?;
+        self.torn = true;
+        half.write_all(message).await.map_err(|_broken| Unanswered::Closed)?;
+        self.torn = false;
+        Ok(())
+    }
+}
+
+/// How far an action is initialized.
+#[derive(Debug, Default)]
+enum Initialized {
+    #[default]
+    No,
+    /// Somebody began and gave up.
+    Abandoned,
+    Yes,
+    /// It failed.
+    Failed(Ended),
 }
 
 /// Why an activation got no answer.
 enum Unanswered {
     Late,
     Closed,
+    /// It was never sent.
+    Unsent,
 }
 
 impl WhiskSession {
@@ -153,8 +196,11 @@ impl WhiskSession {
                 state: Mutex::default(),
                 changed: Notify::new(),
             }),
-            writer: tokio::sync::Mutex::new(writer),
-            initialized: tokio::sync::Mutex::new(false),
+            writer: tokio::sync::Mutex::new(Writer {
+                half: writer,
+                torn: false,
+            }),
+            initialized: tokio::sync::Mutex::default(),
             stop: CancellationToken::new(),
             reading: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -248,21 +294,12 @@ impl WhiskSession {
             Speech::Lines => lines::write(body),
         };
         let exchanged = tokio::time::timeout(self.subject.limit, async {
-            let mut writer = self.writer.lock().await;
-            let sent = match writer.as_mut() {
-                Some(writer) => writer.write_all(&frame).await.is_ok(),
-                None => false,
-            };
-            drop(writer);
-            if sent { answer.await.ok() } else { None }
+            self.writer.lock().await.send(&frame).await?;
+            answer.await.map_err(|_closed| Unanswered::Closed)
         });
         let exchanged = exchanged.await;
         self.shared.state.lock().waiting.remove(&number);
-        match exchanged {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(Unanswered::Closed),
-            Err(_elapsed) => Err(Unanswered::Late),
-        }
+        exchanged.unwrap_or(Err(Unanswered::Late))
     }
 
     /// Gives an executable its variables, and waits until the shell is about to execute it. It has no way to say that it has
@@ -282,19 +319,37 @@ impl WhiskSession {
     /// Initializes the action, if that was not done; how long it took if it was done now.
     async fn initialize(&self, call: &Call) -> Result<Option<Duration>, Ended> {
         let mut initialized = self.initialized.lock().await;
-        if *initialized {
-            return Ok(None);
+        match &*initialized {
+            Initialized::Yes => return Ok(None),
+            Initialized::Abandoned => return Err(Ended::Undelivered),
+            Initialized::Failed(ended) => {
+                if matches!(ended, Ended::Closed) {
+                    self.subject.initializing.lock().insert(call.invocation);
+                }
+                return Err(ended.clone());
+            }
+            Initialized::No => *initialized = Initialized::Abandoned,
         }
         let begun = Instant::now();
-        if self.subject.speech == Speech::Lines {
-            let started = self.start_loop(&environment(call)).await;
-            *initialized = started.is_ok();
-            return started.map(|()| Some(begun.elapsed()));
-        }
+        let done = match self.subject.speech {
+            Speech::Lines => self.start_loop(&environment(call)).await,
+            Speech::Frames => self.load(call).await,
+        };
+        *initialized = match &done {
+            Ok(()) => Initialized::Yes,
+            Err(ended) => Initialized::Failed(ended.clone()),
+        };
+        done.map(|()| Some(begun.elapsed()))
+    }
+
+    /// Has a bootstrap load the action.
+    async fn load(&self, call: &Call) -> Result<(), Ended> {
+        let begun = Instant::now();
         let message = json!({
             "name": self.subject.name,
             "main": self.subject.main,
             "form": self.subject.form,
+            "overlap": self.subject.overlap,
             "env": environment(call),
         });
         self.subject.initializing.lock().insert(call.invocation);
@@ -302,26 +357,26 @@ impl WhiskSession {
         if !matches!(answer, Err(Unanswered::Closed)) {
             self.subject.initializing.lock().remove(&call.invocation);
         }
-        let took = begun.elapsed();
         match answer {
             Ok(answer) => match classify::init(answer.status, &answer.body) {
-                None => {
-                    *initialized = true;
-                    Ok(Some(took))
-                }
-                Some(verdict) => Err(Ended::Init(took, verdict)),
+                None => Ok(()),
+                Some(verdict) => Err(Ended::Init(begun.elapsed(), verdict)),
             },
             Err(Unanswered::Late) => Err(Ended::InitLate),
             Err(Unanswered::Closed) => Err(Ended::Closed),
+            Err(Unanswered::Unsent) => Err(Ended::Undelivered),
         }
     }
 }
 
 /// How an initialization ended that was not good.
+#[derive(Debug, Clone)]
 enum Ended {
     Init(Duration, Verdict),
     InitLate,
     Closed,
+    /// The action never heard of it.
+    Undelivered,
 }
 
 fn unavailable() -> http::Response<sonagi_wire::Body> {
@@ -447,7 +502,7 @@ impl Session for WhiskSession {
         if self.shared.state.lock().closed {
             return Err(SessionError::NotDelivered);
         }
-        let begun = self.now();
+        let mut begun = self.now();
         self.own_deadline(&mut call);
         let init = match self.initialize(&call).await {
             Ok(init) => init,
@@ -457,14 +512,23 @@ impl Session for WhiskSession {
             }
             Err(Ended::InitLate) => return Err(SessionError::InitTimedOut),
             Err(Ended::Closed) => return Err(SessionError::Closed),
+            Err(Ended::Undelivered) => return Err(SessionError::NotDelivered),
         };
+        if self.subject.overlap && init.is_none() {
+            // Waiting for another's initialization is no time of its own.
+            begun = self.now();
+        }
         self.own_deadline(&mut call);
         let message = run_message(&call).ok_or(SessionError::Violation("the arguments are no JSON"))?;
         let answer = match self.exchange(Kind::Run, &message).await {
             Ok(answer) => answer,
             Err(Unanswered::Late) => return Err(SessionError::TimedOut),
             Err(Unanswered::Closed) => return Err(SessionError::Closed),
+            Err(Unanswered::Unsent) => return Err(SessionError::NotDelivered),
         };
+        if answer.status == SHUTTING_DOWN {
+            return Err(SessionError::NotDelivered);
+        }
         let verdict = classify::run(answer.status, &answer.body, answer.length, self.subject.result);
         let status = verdict.status;
         let body = Self::seal(verdict, init, begun, self.now());

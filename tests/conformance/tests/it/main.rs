@@ -24,6 +24,7 @@ cases!(
     openwhisk_aio,
     openwhisk_api,
     openwhisk_compositions,
+    openwhisk_concurrency,
     openwhisk_invoke,
     openwhisk_isolation,
     openwhisk_runtime,
