@@ -1,4 +1,4 @@
-//! Everything that namespaces hold: actions (functions of the core), packages, triggers, rules; and how a name leads to
+//! Everything that namespaces hold: actions (functions of the core), packages, triggers, rules, routes; and how a name leads to
 //! what is run.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::entities::{ActionRecord, KeyValues, Package, Rule, Trigger};
 use crate::errors::WhiskError;
 use crate::kinds::Runtime;
 use crate::names::{FullName, core_namespace, function_name, tenant};
+use crate::routes::RouteApi;
 use crate::runtime::CONTRACT;
 use crate::table::Table;
 
@@ -67,6 +68,7 @@ pub(crate) struct Estate {
     pub(crate) packages: Table<Package>,
     pub(crate) triggers: Table<Trigger>,
     pub(crate) rules: Table<Rule>,
+    pub(crate) routes: Table<RouteApi>,
     pub(crate) clock: Arc<dyn Clock>,
     records: HashMap<RevisionId, Arc<ActionRecord>>,
     stripes: Vec<Mutex<()>>,
@@ -84,6 +86,7 @@ impl Estate {
             packages: Table::load(records, "openwhisk.packages", Arc::clone(store))?,
             triggers: Table::load(records, "openwhisk.triggers", Arc::clone(store))?,
             rules: Table::load(records, "openwhisk.rules", Arc::clone(store))?,
+            routes: Table::load(records, "openwhisk.routes", Arc::clone(store))?,
             clock,
             records: HashMap::new(),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
@@ -340,6 +343,7 @@ impl Estate {
             + self.packages.of(namespace).len()
             + self.triggers.of(namespace).len()
             + self.rules.of(namespace).len()
+            + self.routes.of(namespace).len()
     }
 }
 

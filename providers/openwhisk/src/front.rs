@@ -12,6 +12,7 @@ use sonagi_wire::{Body, Claim, Head, Surface};
 
 use crate::api::{self, Api};
 use crate::errors::{Style, WhiskError};
+use crate::routes;
 use crate::runtime::InstanceFront;
 use crate::web;
 
@@ -36,7 +37,11 @@ impl Front {
         let transaction = transaction(&request);
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let mut response = if path == web::PATH || path.starts_with(&format!("{}/", web::PATH)) {
+        let mut response = if path.starts_with(routes::MANAGEMENT) {
+            self.api.manage_routes(&parts, body, &transaction).await
+        } else if is_route(path) {
+            self.api.routed(parts, body, &transaction).await
+        } else if path == web::PATH || path.starts_with(&format!("{}/", web::PATH)) {
             self.api.web(&parts, body, &transaction).await
         } else if is_api(path) {
             self.api.answer(&parts, body, &transaction).await
@@ -60,6 +65,10 @@ fn is_api(path: &str) -> bool {
     path == "/api/v1" || path.starts_with("/api/v1/")
 }
 
+fn is_route(path: &str) -> bool {
+    path.starts_with(routes::PREFIX)
+}
+
 /// The id of a request: its own, unless that is the platform's to give.
 fn transaction(request: &Request<Incoming>) -> String {
     let given = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
@@ -71,12 +80,15 @@ fn transaction(request: &Request<Incoming>) -> String {
 
 #[async_trait]
 impl Surface for Front {
-    /// Ours is everything below `/api/v1`, and `/` for clients that are no browsers.
+    /// Ours is everything below `/api/v1`, what routes lead to, and `/` for clients that are no browsers.
     fn claim(&self, head: &Head<'_>) -> Claim {
         let path = head.uri.path();
         let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
         let reads_html = accept.is_some_and(|accept| accept.contains("text/html"));
-        if is_api(path) || (path == "/" && !reads_html && matches!(*head.method, Method::GET | Method::HEAD)) {
+        if is_api(path)
+            || is_route(path)
+            || (path == "/" && !reads_html && matches!(*head.method, Method::GET | Method::HEAD))
+        {
             Claim::Path
         } else {
             Claim::None

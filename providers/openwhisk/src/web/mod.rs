@@ -124,6 +124,11 @@ impl Api {
     /// Answers a request of a web action.
     pub(crate) async fn web(&self, parts: &Parts, body: Incoming, transaction: &str) -> Response<Body> {
         let path = parts.uri.path().strip_prefix(PATH).unwrap_or_default();
+        self.web_at(parts, path, body, transaction).await
+    }
+
+    /// Answers a request with the web action at a path below [`PATH`].
+    pub(crate) async fn web_at(&self, parts: &Parts, path: &str, body: Incoming, transaction: &str) -> Response<Body> {
         let answered = Box::pin(self.web_action(parts, path, body, transaction)).await;
         answered.unwrap_or_else(|error| error.response(transaction, Style::Pretty))
     }
@@ -261,7 +266,7 @@ fn answer(activation: &Activation, extension: Extension) -> Result<Response<Body
 }
 
 /// Who may read answers of web actions: everybody.
-fn allow_origins(headers: &mut HeaderMap, request: &HeaderMap) {
+pub(crate) fn allow_origins(headers: &mut HeaderMap, request: &HeaderMap) {
     let standard = "Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent";
     let asked = request.get(http::header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     headers.insert("access-control-allow-origin", HeaderValue::from_static("*"));

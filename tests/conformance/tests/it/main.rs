@@ -27,6 +27,7 @@ cases!(
     openwhisk_concurrency,
     openwhisk_invoke,
     openwhisk_isolation,
+    openwhisk_routes,
     openwhisk_runtime,
     openwhisk_triggers,
     openwhisk_web,
