@@ -13,6 +13,9 @@ mod values;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Processes that are not the command line at all begin here, while there is one thread: the platform's spawner, and
     // the cells in which dependencies are installed.
