@@ -27,13 +27,25 @@ pub(crate) struct Intake {
 ///
 /// # Errors
 /// The given error for a body over the limit; 408 for one that does not come; 400 for one that breaks off.
-pub(crate) async fn read(mut body: Incoming, intake: Intake) -> Result<Bytes, LambdaError> {
+pub(crate) async fn read(body: Incoming, intake: Intake) -> Result<Bytes, LambdaError> {
+    read_up_to(body, intake.limit, || intake.too_large).await
+}
+
+/// As [`read`]; the error is made when it is needed.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn read_up_to(
+    mut body: Incoming,
+    limit: usize,
+    too_large: impl FnOnce() -> LambdaError,
+) -> Result<Bytes, LambdaError> {
     let reading = async {
-        match read_limited(&mut body, intake.limit).await {
+        match read_limited(&mut body, limit).await {
             Ok(bytes) => Ok(bytes),
             Err(BodyError::TooLarge { .. }) => {
-                discard(&mut body, intake.limit.saturating_add(DISCARD)).await;
-                Err(intake.too_large)
+                discard(&mut body, limit.saturating_add(DISCARD)).await;
+                Err(too_large())
             }
             Err(BodyError::Broken(error)) => {
                 tracing::debug!(%error, "a request body broke off");

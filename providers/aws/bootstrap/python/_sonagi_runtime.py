@@ -109,7 +109,7 @@ class Channel:
         self.send = _socket.socket(fileno=descriptor).sendall
 
     def event(self):
-        """The next event: id, deadline, texts (trace, tenant, client context, identity; empty if absent), body."""
+        """The next event: id, deadline, trace, texts (tenant, client context, identity; empty if absent), body."""
         buffer = self.buffer
         have = self._read(buffer)
         while have < 4:
@@ -119,7 +119,7 @@ class Channel:
         data = buffer if have >= length else self._rest(buffer[:have], length)
         at = EVENT.size
         end = at + trace
-        trace = str(data[at:end], "utf-8") if trace else None
+        trace = bytes(data[at:end]) if trace else None
         if arn:
             at, end = end, end + arn
             self.arn = str(data[at:end], "utf-8", "replace")
@@ -248,7 +248,6 @@ class LambdaContext:
         self._epoch_deadline_time_in_ms = deadline
         self._w3c = {}
         self.client_context = None
-        self.identity = CognitoIdentity({})
         if texts is None:
             return
         tenant, context, identity = texts
@@ -260,6 +259,13 @@ class LambdaContext:
             self.client_context = ClientContext(document)
         if identity:
             self.identity = CognitoIdentity(self._document(identity, "Cognito Identity"))
+
+    def __getattr__(self, name):
+        """Called for what is not there yet: hardly any function looks at the identity."""
+        if name != "identity":
+            raise AttributeError("'LambdaContext' object has no attribute '%s'" % name)
+        self.identity = CognitoIdentity({})
+        return self.identity
 
     @staticmethod
     def _document(value, title):
@@ -348,10 +354,7 @@ def serve_one(channel, handler):
     request_id, deadline, trace, texts, body = channel.event()
     State.request_id = request_id
     State.tenant_id = texts[0].decode() if texts and texts[0] else None
-    if trace is not None:
-        os.environ["_X_AMZN_TRACE_ID"] = trace
-    else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    _trace(trace)
     try:
         context = LambdaContext(request_id, deadline, channel.arn, texts)
         answer = call(handler, context, body)
@@ -364,6 +367,19 @@ def serve_one(channel, handler):
         return
     flush()
     channel.answer(*answer)
+
+
+# What `os.environ` looks up. The C library, which keeps every value that a variable has ever had, is not told: the trace
+# is another in each event, and a busy process would grow by a hundred bytes an event until it is out of memory.
+_VARIABLES = os.environ._data
+_TRACE = os.environ.encodekey("_X_AMZN_TRACE_ID")
+
+
+def _trace(trace):
+    if trace is not None:
+        _VARIABLES[_TRACE] = trace
+    else:
+        _VARIABLES.pop(_TRACE, None)
 
 
 def call(handler, context, body):

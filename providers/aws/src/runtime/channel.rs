@@ -41,6 +41,8 @@ use super::quiet::QuietStream;
 const HEAD: usize = 5;
 /// Room of the buffer between frames.
 const BUFFER: usize = 8 * 1024;
+/// Room below which a read is not worth its call.
+const LEAST: usize = 1024;
 /// Bytes of a frame beside the answer in it: content type or error type.
 const BESIDE: usize = 16 * 1024;
 /// Largest part of a streamed answer; our bootstraps send at most a quarter of that.
@@ -199,7 +201,11 @@ impl Line {
     /// Reads until there are so many bytes.
     async fn fill(&mut self, bytes: usize) -> Result<(), Silence> {
         while self.buffer.len() < bytes {
-            self.buffer.reserve((bytes - self.buffer.len()).max(BUFFER));
+            let missing = bytes - self.buffer.len();
+            // Answers that were given out are parts of the same piece of memory: a new one is taken when it is used up.
+            if self.buffer.capacity() - self.buffer.len() < missing.max(LEAST) {
+                self.buffer.reserve(missing.max(BUFFER));
+            }
             let Some(stream) = &mut self.stream else {
                 return Err(Silence::End);
             };

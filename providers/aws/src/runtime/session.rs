@@ -101,12 +101,7 @@ impl AwsSession {
 }
 
 /// The conversation over a channel. Without one that can be used the function gets no event, and its start fails in time.
-fn talk(
-    instance: InstanceId,
-    (channel, ways): (UnixStream, Ways),
-    api: &RuntimeApi,
-    ending: &Ending,
-) -> Option<Talk> {
+fn talk(instance: InstanceId, (channel, ways): (UnixStream, Ways), api: &RuntimeApi, ending: &Ending) -> Option<Talk> {
     let limits = &api.limits;
     let line = Line::new(channel, ways, usize::try_from(limits.response).unwrap_or(usize::MAX));
     let line = line

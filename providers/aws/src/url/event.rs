@@ -1,5 +1,6 @@
 //! The event of payload format 2.0, written straight into a buffer.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use base64::Engine as _;
@@ -196,15 +197,32 @@ fn context(event: &mut Event, source: &Source<'_>) {
     event.member(&mut separator, "requestId", &source.invocation.to_string());
     event.member(&mut separator, "routeKey", "$default");
     event.member(&mut separator, "stage", "$default");
-    let time = jiff::Timestamp::from_millisecond(source.now.as_millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    event.member(
-        &mut separator,
-        "time",
-        &time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
-    );
+    SECOND.with_borrow_mut(|second| event.member(&mut separator, "time", second.text(source.now)));
     event.raw(",\"timeEpoch\":");
     event.raw(&source.now.as_millis().to_string());
     event.raw("}");
+}
+
+thread_local! {
+    static SECOND: RefCell<Second> = const { RefCell::new(Second { at: i64::MIN, text: String::new() }) };
+}
+
+/// The text of the second at hand: writing it costs more than the rest of a small event.
+struct Second {
+    at: i64,
+    text: String,
+}
+
+impl Second {
+    /// `11/Jan/2023:11:45:34 +0000`.
+    fn text(&mut self, now: Timestamp) -> &str {
+        if self.at != now.as_secs() {
+            let time = jiff::Timestamp::from_second(now.as_secs()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+            self.text = time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string();
+            self.at = now.as_secs();
+        }
+        &self.text
+    }
 }
 
 fn authorizer(event: &mut Event, caller: &Caller) {

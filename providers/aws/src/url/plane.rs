@@ -20,7 +20,7 @@ use super::{UrlAddress, UrlRoute, UrlRoutes, cors, event};
 use crate::auth::{Caller, Door, Pending, Verifier};
 use crate::control::statement::url_allowed;
 use crate::errors::{Code, LambdaError};
-use crate::intake::{self, Intake};
+use crate::intake;
 use crate::invoke::{Collected, Invoker, Prepared, REQUEST_ID, TRACE_HEADER, Target, platform_error};
 use crate::records::{UrlAuth, UrlMode};
 
@@ -76,14 +76,7 @@ impl UrlPlane {
     ) -> Result<Response<Body>, LambdaError> {
         let pending = self.admit(route, call.parts)?;
         let limit = self.invoker.limits.payload;
-        let body = intake::read(
-            body,
-            Intake {
-                limit,
-                too_large: too_large(limit),
-            },
-        )
-        .await?;
+        let body = intake::read_up_to(body, limit, || too_large(limit)).await?;
         let caller = pending
             .map(|pending| self.signer(route, pending, call.parts, &body))
             .transpose()?;
