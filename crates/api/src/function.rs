@@ -17,6 +17,28 @@ pub enum UrlAccess {
     Signed,
 }
 
+/// What a function reaches outside of its sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FunctionEgress {
+    /// What the platform lets every function reach.
+    #[default]
+    Default,
+    /// Nothing but the platform itself.
+    None,
+}
+
+impl FunctionEgress {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::None => "none",
+        }
+    }
+}
+
 /// Settings of a function. What is left out stays as it is, or gets the provider's default for a new function.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -36,6 +58,9 @@ pub struct Settings {
     /// Size of `/tmp`, MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scratch_mib: Option<u32>,
+    /// What it reaches outside of its sandbox.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub egress: Option<FunctionEgress>,
     /// Variables to set.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub set_environment: BTreeMap<String, String>,
@@ -134,6 +159,9 @@ pub struct Function {
     pub timeout_ms: u64,
     /// Size of `/tmp`, MiB.
     pub scratch_mib: u32,
+    /// What it reaches outside of its sandbox.
+    #[serde(default)]
+    pub egress: FunctionEgress,
     /// Its variables; values are `null` unless they were asked for.
     pub environment: BTreeMap<String, Option<String>>,
     /// The live revision.

@@ -64,8 +64,8 @@ pub use client::{Client, ClientError, EventsFilter, Invoked, LogFilter, LogStrea
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use event::{CancelledEvent, Event, EventLife, EventTotals, Events, Repeated};
 pub use function::{
-    Accepted, Alias, AliasTarget, Aliases, DeployRequest, Deployed, Function, Functions, Provisioned, Rollback,
-    Settings, Split, UrlAccess, Version, Versions,
+    Accepted, Alias, AliasTarget, Aliases, DeployRequest, Deployed, Function, FunctionEgress, Functions, Provisioned,
+    Rollback, Settings, Split, UrlAccess, Version, Versions,
 };
 pub use log::{LogLine, LogSource};
 pub use platform::{Check, CheckState, Config, Doctor, Interpreter, Origin, Setting, Status};

@@ -1,26 +1,23 @@
 //! A sandbox whose instances reach the outside by a proxy on their own loopback address.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use sonagi_ports::{CellKind, LaunchPlan, RunningSandbox, Sandbox, SandboxError, Started};
+use sonagi_model::Outside;
+use sonagi_ports::{CellKind, LaunchPlan, Prepared, Readiness, Sandbox, SandboxError, Started};
 use tokio::net::TcpListener;
-use tokio_util::task::TaskTracker;
 
 use crate::proxy;
+use crate::served::Served;
 
 /// Where the proxy of an instance is, on its loopback address: above the ports that the kernel gives out by itself.
 pub const PORT: u16 = 62_128;
 
-/// Longest wait for proxies whose instances have ended.
-const SHUT_DOWN_LIMIT: Duration = Duration::from_secs(5);
-
-/// Adds the proxy to every instance.
+/// Adds the proxy to every instance that reaches the outside.
 #[derive(Debug)]
 pub struct ProxiedSandbox {
     inner: Arc<dyn Sandbox>,
-    proxies: TaskTracker,
+    proxies: Served,
 }
 
 impl ProxiedSandbox {
@@ -29,18 +26,8 @@ impl ProxiedSandbox {
     pub fn new(inner: Arc<dyn Sandbox>) -> Self {
         Self {
             inner,
-            proxies: TaskTracker::new(),
+            proxies: Served::default(),
         }
-    }
-
-    /// Serves until the instance has ended; nobody can use the listener then.
-    fn serve(&self, listener: TcpListener, sandbox: Arc<dyn RunningSandbox>) {
-        self.proxies.spawn(async move {
-            tokio::select! {
-                () = proxy::serve(listener) => {}
-                _ = sandbox.exited() => {}
-            }
-        });
     }
 }
 
@@ -67,13 +54,16 @@ fn variables(environment: &mut Vec<(String, String)>) {
 #[async_trait]
 impl Sandbox for ProxiedSandbox {
     async fn start(&self, mut plan: LaunchPlan) -> Result<Started, SandboxError> {
+        if plan.cell.outside == Outside::Closed {
+            return self.inner.start(plan).await;
+        }
         plan.listeners.push(PORT);
         variables(&mut plan.environment);
         let mut started = self.inner.start(plan).await?;
         let listener = started.listeners.pop().ok_or("the sandbox gave no listener".to_owned());
         let listener = listener.and_then(|listener| TcpListener::from_std(listener).map_err(|error| error.to_string()));
         match listener {
-            Ok(listener) => self.serve(listener, Arc::clone(&started.sandbox)),
+            Ok(listener) => self.proxies.serve(proxy::serve(listener), Arc::clone(&started.sandbox)),
             Err(reason) => {
                 started.sandbox.destroy().await;
                 return Err(SandboxError::Host {
@@ -89,15 +79,17 @@ impl Sandbox for ProxiedSandbox {
         self.inner.expect(kind, cells);
     }
 
+    fn readiness(&self) -> Vec<(Prepared, Readiness)> {
+        self.inner.readiness()
+    }
+
     fn alive(&self) -> usize {
         self.inner.alive()
     }
 
     async fn shut_down(&self) -> usize {
         let left = self.inner.shut_down().await;
-        self.proxies.close();
-        // An instance that would not go keeps its proxy; it is counted in what is left.
-        drop(tokio::time::timeout(SHUT_DOWN_LIMIT, self.proxies.wait()).await);
+        self.proxies.end().await;
         left
     }
 }

@@ -167,7 +167,7 @@ async fn connect(target: &Target) -> Result<TcpStream, Refused> {
 
 /// Whether the address is one of this host's, asked anew each time: addresses come and go. Only an own address can be
 /// bound to (where `ip_nonlocal_bind` says otherwise, everything is refused: the safe side).
-async fn is_own(address: IpAddr) -> bool {
+pub(crate) async fn is_own(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).await.is_ok()
 }
 

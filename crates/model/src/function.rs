@@ -119,6 +119,17 @@ pub struct Function {
     pub document: Document,
 }
 
+/// What an instance reaches outside of its sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outside {
+    /// What the platform lets every function reach.
+    #[default]
+    Open,
+    /// Nothing but the platform itself.
+    Closed,
+}
+
 /// How a revision is run. Any change makes a new revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionSpec {
@@ -138,6 +149,9 @@ pub struct RevisionSpec {
     pub environment: BTreeMap<String, String>,
     /// Events one instance may work on at once. They share its memory and its CPU, and one that ends it ends the others.
     pub concurrency: NonZeroU32,
+    /// What it reaches outside.
+    #[serde(default)]
+    pub outside: Outside,
 }
 
 /// Immutable code plus configuration. An instance serves one revision for life.

@@ -13,8 +13,8 @@ mod run;
 
 pub use digest::{ArtifactRef, Digest, ParseDigestError};
 pub use function::{
-    Alias, AliasError, AliasName, Document, Function, FunctionName, NameError, Namespace, Revision, RevisionSpec,
-    Route, TenantId,
+    Alias, AliasError, AliasName, Document, Function, FunctionName, NameError, Namespace, Outside, Revision,
+    RevisionSpec, Route, TenantId,
 };
 pub use id::{EventId, FunctionId, InstanceId, InvocationId, ParseIdError, RevisionId};
 pub use invocation::{Blame, Exit, FunctionError, Outcome, Start, ThrottleReason};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sonagi_model::{Digest, InvocationId, Mebibytes, Namespace, RevisionId, RunRecord};
+use sonagi_model::{Digest, InvocationId, Mebibytes, Namespace, Outside, RevisionId, RunRecord};
 
 /// A request of the native API cannot be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +85,8 @@ pub struct Settings {
     pub provisioned: BTreeMap<String, Option<u32>>,
     /// A sentence about it.
     pub description: Option<String>,
+    /// What it reaches outside of its sandbox.
+    pub outside: Option<Outside>,
 }
 
 /// Instances of a version or alias that are kept loaded.
@@ -140,6 +142,8 @@ pub struct FunctionView {
     pub timeout_ms: u64,
     /// Size of `/tmp`.
     pub scratch: Mebibytes,
+    /// What it reaches outside of its sandbox.
+    pub outside: Outside,
     /// Names of its variables; values are shown only on request.
     pub environment: BTreeMap<String, String>,
     /// The live revision.

@@ -1,6 +1,6 @@
 //! Isolation of one instance.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes};
+use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes, Outside};
 
 /// A folder or file of the host, shown read-only inside a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct CellKind {
     pub mounts: Vec<Mount>,
     /// What is booted in it ahead of demand.
     pub stem: Option<Stem>,
+    /// What it reaches outside, as far as the sandbox has a way there.
+    pub outside: Outside,
 }
 
 /// Everything that a sandbox needs to start one instance.
@@ -73,6 +75,8 @@ pub struct LaunchPlan {
     pub working_directory: String,
     /// TCP ports on the loopback address of the instance's own network namespace whose listeners the platform serves.
     pub listeners: Vec<u16>,
+    /// UDP ports there whose sockets the platform serves.
+    pub sockets: Vec<u16>,
     /// Whether the program is connected to the platform by a Unix stream socket, its descriptor 3.
     pub channel: bool,
     /// What it may use.
@@ -126,6 +130,8 @@ pub struct Started {
     pub sandbox: Arc<dyn RunningSandbox>,
     /// The listeners, in the order of the plan, non-blocking.
     pub listeners: Vec<TcpListener>,
+    /// The UDP sockets, in the order of the plan, non-blocking.
+    pub sockets: Vec<UdpSocket>,
     /// Our end of the channel if the plan asks for one, non-blocking.
     pub channel: Option<UnixStream>,
     /// Reading end of the one pipe behind standard output and standard error, non-blocking.

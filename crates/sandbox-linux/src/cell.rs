@@ -1,6 +1,6 @@
 //! A cell as the server holds it, until a program runs in it.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -138,6 +138,7 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) sockets: Vec<UdpSocket>,
     pub(crate) output: OwnedFd,
     pub(crate) scratch: OwnedFd,
 }
@@ -295,7 +296,7 @@ impl Cell {
     pub(crate) async fn start(&mut self, plan: LaunchPlan) -> Result<Running, SandboxError> {
         let message = self.booted.is_some().then(|| launch_message(&plan));
         let program = plan.program.first().cloned().unwrap_or_default();
-        let wanted = plan.listeners.len();
+        let (wanted, wanted_sockets) = (plan.listeners.len(), plan.sockets.len());
         let order = Order::Start(StartOrder {
             cell: self.claim.cell,
             code: plan.code,
@@ -303,6 +304,7 @@ impl Cell {
             environment: plan.environment,
             working_directory: plan.working_directory,
             listeners: plan.listeners,
+            sockets: plan.sockets,
             channel: plan.channel,
             limits: plan.limits,
         });
@@ -312,8 +314,9 @@ impl Cell {
         let (Some(output), Some(scratch)) = (output, scratch) else {
             return Err(wrong_answer());
         };
-        let listeners: Vec<_> = descriptors.map(TcpListener::from).collect();
-        if listeners.len() != wanted {
+        let listeners: Vec<_> = descriptors.by_ref().take(wanted).map(TcpListener::from).collect();
+        let sockets: Vec<_> = descriptors.map(UdpSocket::from).collect();
+        if listeners.len() != wanted || sockets.len() != wanted_sockets {
             return Err(wrong_answer());
         }
         match message {
@@ -322,6 +325,7 @@ impl Cell {
         }
         Ok(Running {
             listeners,
+            sockets,
             output,
             scratch,
         })
@@ -420,7 +424,7 @@ fn delivered((answer, descriptors): Delivery, program: &str) -> Result<Vec<Owned
     match answer {
         Answer::Prepared { .. } | Answer::Started => Ok(descriptors),
         Answer::Failed(failure) => Err(failure.into_error(program)),
-        Answer::Configured { .. } | Answer::Destroyed | Answer::Retired => Err(wrong_answer()),
+        Answer::Configured(_) | Answer::Destroyed | Answer::Retired => Err(wrong_answer()),
     }
 }
 

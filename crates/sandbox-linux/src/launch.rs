@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -17,7 +18,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::channel;
-use crate::protocol::{self, Answer, Order, Reply, Request, SPAWNER_ARGUMENT, words};
+use crate::protocol::{self, Answer, Configured, Order, Reply, Request, SPAWNER_ARGUMENT, words};
 use crate::ready::Bounds;
 use crate::uids;
 
@@ -41,6 +42,26 @@ pub enum ProcView {
     Strict,
 }
 
+/// Networks that no function may reach, each with its length in bits.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Denied {
+    /// Of IPv4.
+    pub v4: Vec<(Ipv4Addr, u8)>,
+    /// Of IPv6.
+    pub v6: Vec<(Ipv6Addr, u8)>,
+}
+
+/// A way out of cells that was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatTold {
+    /// Families and interfaces, for people.
+    pub ways: String,
+    /// Largest packet, bytes.
+    pub mtu: u32,
+    /// Chains of others in the host's packet filter that may refuse what cells send.
+    pub closed: Vec<String>,
+}
+
 /// How to run sandboxes on this node.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -56,6 +77,8 @@ pub struct Options {
     pub ready_memory_mib: usize,
     /// What functions see of `/proc`. Default: [`ProcView::Compat`].
     pub proc_view: ProcView,
+    /// Give cells a way out by translated addresses, to everything but this. Default: none, cells reach nothing.
+    pub nat: Option<Denied>,
 }
 
 impl Options {
@@ -69,6 +92,7 @@ impl Options {
             ready_cells_max: 8,
             ready_memory_mib: 512,
             proc_view: ProcView::default(),
+            nat: None,
         }
     }
 }
@@ -118,6 +142,8 @@ pub struct Spawner {
     pub swept: usize,
     /// The control groups in use, for people.
     pub groups: String,
+    /// The way out of cells, or why this host has none; `None` if it was not asked for.
+    pub nat: Option<Result<NatTold, String>>,
 }
 
 impl Spawner {
@@ -161,7 +187,13 @@ pub fn launch(options: &Options) -> Result<Spawner, LaunchError> {
     let name = folder.join("group");
     std::fs::write(&name, format!("sonagi-{hash:016x}\n")).map_err(at("write", &name))?;
     let (socket, process) = start_process().map_err(|error| LaunchError::Spawner(error.to_string()))?;
-    let (swept, groups) = configure(&socket, folder.clone(), format!("{hash:016x}"), options.proc_view)?;
+    let order = Order::Configure {
+        folder: folder.clone(),
+        node: format!("{hash:016x}"),
+        proc_view: options.proc_view,
+        nat: options.nat.clone(),
+    };
+    let Configured { swept, groups, nat } = configure(&socket, order)?;
     let uids = choose_uids(options, hash, &mut lock).map_err(|error| match error {
         UidError::Io(error) => at("use", &folder.join("server.lock"))(error),
         UidError::Taken(range, claim) => LaunchError::Uids { range, claim },
@@ -177,6 +209,7 @@ pub fn launch(options: &Options) -> Result<Spawner, LaunchError> {
         lock,
         swept,
         groups,
+        nat,
     })
 }
 
@@ -217,21 +250,9 @@ fn start_process() -> std::io::Result<(OwnedFd, Child)> {
     Ok((ours, process))
 }
 
-fn configure(
-    socket: &OwnedFd,
-    folder: PathBuf,
-    node: String,
-    proc_view: ProcView,
-) -> Result<(usize, String), LaunchError> {
+fn configure(socket: &OwnedFd, order: Order) -> Result<Configured, LaunchError> {
     let failed = |errno: Errno| LaunchError::Spawner(words(errno));
-    let request = Request {
-        id: 1,
-        order: Order::Configure {
-            folder,
-            node,
-            proc_view,
-        },
-    };
+    let request = Request { id: 1, order };
     protocol::send(socket.as_fd(), &request, &[], SendFlags::empty()).map_err(failed)?;
     let mut buffer = vec![0; channel::MESSAGE_MAX];
     rustix::net::sockopt::set_socket_timeout(socket, Timeout::Recv, Some(START_LIMIT)).map_err(failed)?;
@@ -247,7 +268,7 @@ fn configure(
     let reply: Reply =
         serde_json::from_slice(&buffer[..length]).map_err(|error| LaunchError::Spawner(error.to_string()))?;
     match reply.answer {
-        Answer::Configured { swept, groups } => Ok((swept, groups)),
+        Answer::Configured(configured) => Ok(configured),
         Answer::Failed(failure) => Err(LaunchError::Spawner(failure.to_string())),
         Answer::Prepared { .. } | Answer::Started | Answer::Destroyed | Answer::Retired => {
             Err(LaunchError::Spawner("it gave a wrong answer".to_owned()))

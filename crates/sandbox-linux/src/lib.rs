@@ -31,6 +31,7 @@ mod instance;
 pub mod interpreter;
 mod launch;
 mod link;
+mod netlink;
 mod plan;
 mod protocol;
 mod ready;
@@ -42,6 +43,6 @@ mod uids;
 #[path = "init/wire.rs"]
 mod wire;
 
-pub use launch::{LaunchError, Options, ProcView, Spawner, launch};
+pub use launch::{Denied, LaunchError, NatTold, Options, ProcView, Spawner, launch};
 pub use sandbox::LinuxSandbox;
 pub use sys::landlock::version as landlock_version;

@@ -57,8 +57,9 @@ pub(crate) fn check(plan: &LaunchPlan) -> Result<(), SandboxError> {
     }
     check_kind(&plan.cell)?;
     check_mounts(std::slice::from_ref(&plan.code))?;
-    if plan.listeners.len() > DESCRIPTORS_MAX - OTHER_DESCRIPTORS {
-        return Err(wrong(format!("{} listeners", plan.listeners.len())));
+    let served = plan.listeners.len() + plan.sockets.len();
+    if served > DESCRIPTORS_MAX - OTHER_DESCRIPTORS {
+        return Err(wrong(format!("{served} listeners")));
     }
     Ok(())
 }
@@ -128,6 +129,7 @@ mod tests {
             cell: CellKind {
                 mounts: Vec::new(),
                 stem: None,
+                outside: sonagi_model::Outside::Open,
             },
             code: Mount {
                 source: "/code".into(),
@@ -138,6 +140,7 @@ mod tests {
             environment: vec![("A".to_owned(), "b".to_owned())],
             working_directory: "/".to_owned(),
             listeners: vec![1],
+            sockets: Vec::new(),
             channel: true,
             limits: InstanceLimits::for_sizes(Mebibytes(128), Mebibytes(512)),
         }

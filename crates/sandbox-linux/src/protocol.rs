@@ -13,7 +13,7 @@ use sonagi_model::InstanceLimits;
 use sonagi_ports::{CellKind, Mount, SandboxError};
 
 use crate::channel;
-use crate::launch::ProcView;
+use crate::launch::{Denied, NatTold, ProcView};
 use crate::wire::Step;
 
 /// First argument of the spawner process.
@@ -38,6 +38,8 @@ pub(crate) enum Order {
         node: String,
         /// What functions see of `/proc`.
         proc_view: ProcView,
+        /// Whether cells are to have a way out, and what is not reached by it.
+        nat: Option<Denied>,
     },
     /// Make a cell.
     Prepare {
@@ -72,6 +74,8 @@ pub(crate) struct StartOrder {
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: String,
     pub(crate) listeners: Vec<u16>,
+    /// UDP ports.
+    pub(crate) sockets: Vec<u16>,
     pub(crate) channel: bool,
     pub(crate) limits: InstanceLimits,
 }
@@ -83,16 +87,22 @@ pub(crate) struct Reply {
     pub(crate) answer: Answer,
 }
 
+/// What a spawner says when it is ready.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Configured {
+    /// Cells of an earlier process that were removed.
+    pub(crate) swept: usize,
+    /// The control groups in use, for people.
+    pub(crate) groups: String,
+    /// The way out of cells, or why there is none, if one was asked for.
+    pub(crate) nat: Option<Result<NatTold, String>>,
+}
+
 /// What came of an order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
     /// Ready for orders.
-    Configured {
-        /// Cells of an earlier process that were removed.
-        swept: usize,
-        /// The control groups in use, for people.
-        groups: String,
-    },
+    Configured(Configured),
     /// The cell is being made; the init says on the control socket when it is ready. Descriptors: control socket, the
     /// stem's socket, the channel, output if a stem is booted, those of the group.
     Prepared {
@@ -100,7 +110,7 @@ pub(crate) enum Answer {
         booted: bool,
     },
     /// The start message is with the stem, which says on its socket what becomes of it; or the cell is filled and its
-    /// booted stem may be told what to run. Descriptors: scratch mount, output unless a stem was booted, listeners.
+    /// booted stem may be told what to run. Descriptors: scratch mount, output unless a stem was booted, listeners, UDP sockets.
     Started,
     /// Nothing is left of the cell.
     Destroyed,

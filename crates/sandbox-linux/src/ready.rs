@@ -273,6 +273,7 @@ mod tests {
                 executable: true,
             }],
             stem: None,
+            outside: sonagi_model::Outside::Open,
         }
     }
 

@@ -171,6 +171,7 @@ impl Inner {
         let (limits, with_channel) = (plan.limits.clone(), plan.channel);
         let Running {
             listeners,
+            sockets,
             output,
             scratch,
         } = cell.start(plan).await?;
@@ -188,6 +189,7 @@ impl Inner {
         Ok(Started {
             sandbox: instance,
             listeners,
+            sockets,
             channel: with_channel.then(|| cell.channel.into()),
             output,
             cell: had_cell - begun,

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sonagi_model::{Revision, RevisionSpec};
+use sonagi_model::{Outside, Revision, RevisionSpec};
 use sonagi_pool::Contracts;
 use sonagi_ports::{CellKind, Sandbox};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Contract, runtime and memory in MiB: what a cell is made for.
-type Kind = (String, String, u32);
+/// Contract, runtime, memory in MiB and what is reached outside: what a cell is made for.
+type Kind = (String, String, u32, Outside);
 
 /// How long cells of a runtime are kept that no function uses any more.
 const LINGER: Duration = Duration::from_secs(20);
@@ -35,6 +35,7 @@ fn kind(revision: &Revision) -> Kind {
         revision.spec.contract.clone(),
         revision.spec.runtime.clone(),
         revision.spec.memory.0,
+        revision.spec.outside,
     )
 }
 
@@ -182,7 +183,7 @@ mod tests {
                 .uses
                 .lock()
                 .keys()
-                .map(|(_, runtime, _)| runtime.clone())
+                .map(|(_, runtime, ..)| runtime.clone())
                 .collect::<Vec<_>>()
         };
         let (a, b) = (revision("a"), revision("b"));
@@ -213,6 +214,7 @@ mod tests {
                 executable: false,
             }],
             stem: None,
+            outside: Outside::Open,
         };
         let (mut told, now) = (Told::default(), Instant::now());
         told.want(&[kind("a"), kind("b")], now);

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, Routes};
-use sonagi_egress::ProxiedSandbox;
 use sonagi_pool::{Contracts, Pool, PoolOptions};
 use sonagi_ports::{Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
 use sonagi_sandbox_linux::LinuxSandbox;
@@ -17,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::ahead::Ahead;
+use crate::egress::Way;
 use crate::front::Front;
 use crate::health::Health;
 use crate::native::{Access, Events, Limits, NativeState};
@@ -25,7 +25,7 @@ use crate::providers::{Engine, Ground, PROVIDERS};
 use crate::retire::RetireInstances;
 use crate::run::Error;
 use crate::web::{self, WebDestination};
-use crate::{Egress, Options, checks, token};
+use crate::{Options, checks, token};
 
 /// The parts that the life of the platform is about.
 pub(crate) struct Platform {
@@ -76,6 +76,8 @@ pub(crate) struct Told {
     pub(crate) groups: String,
     /// The address that is listened on.
     pub(crate) address: SocketAddr,
+    /// How functions reach the outside.
+    pub(crate) way: Way,
 }
 
 /// Builds everything from the options and the opened state.
@@ -93,11 +95,9 @@ pub(crate) async fn assemble(
         settings,
         groups,
         address,
+        way,
     } = told;
-    let sandbox: Arc<dyn Sandbox> = match options.egress.chosen() {
-        Egress::Auto | Egress::Proxy => Arc::new(ProxiedSandbox::new(sandbox)),
-        Egress::None => sandbox,
-    };
+    let sandbox = way.around(sandbox);
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
     let stores = sonagi_store::open(state, sonagi_store::Options::default()).map_err(|error| broken(state, error))?;
     let records = stores.metadata.load().await.map_err(|error| broken(state, error))?;
@@ -210,11 +210,7 @@ pub(crate) async fn assemble(
         },
         endpoint: format!("http://{address}"),
         settings,
-        checks: checks::of_host(
-            Arc::clone(&interpreters) as Arc<dyn Interpreters>,
-            groups,
-            options.egress,
-        ),
+        checks: checks::of_host(Arc::clone(&interpreters) as Arc<dyn Interpreters>, groups, way),
         price: price_by(&providers),
         limits: Limits::default(),
         stop: stop.clone(),

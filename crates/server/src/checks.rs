@@ -5,15 +5,17 @@ use std::sync::Arc;
 use sonagi_api::{Check, CheckState};
 use sonagi_ports::{Interpreters, Language};
 
-use crate::Egress;
+use crate::egress::Way;
 use crate::native::Checks;
 
 /// Looks at the host when asked. `groups` says which control groups are in use.
-pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String, egress: Egress) -> Checks {
+pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String, way: Way) -> Checks {
     Arc::new(move || {
         vec![
             check("groups in use", CheckState::Ok, groups.clone(), None),
-            egress_of(egress),
+            egress_of(&way),
+            mtu(&way),
+            packet_filter(&way),
             names(),
             landlock(sonagi_sandbox_linux::landlock_version()),
             interpreter(
@@ -41,14 +43,21 @@ fn check(name: &str, state: CheckState, found: String, hint: Option<&str>) -> Ch
     }
 }
 
-fn egress_of(egress: Egress) -> Check {
-    match egress.chosen() {
-        Egress::Auto | Egress::Proxy => {
+fn egress_of(way: &Way) -> Check {
+    match way {
+        Way::Nat(told) => {
+            let found = format!("nat: functions reach public addresses, {}", told.ways);
+            check("egress", CheckState::Ok, found, None)
+        }
+        Way::Proxy { instead } => {
             let found = "proxy: functions reach public addresses by HTTP_PROXY and HTTPS_PROXY".to_owned();
             let hint = "programs that do not read these variables reach nothing; Node.js 24 reads them with NODE_USE_ENV_PROXY=1";
-            check("egress", CheckState::Ok, found, Some(hint))
+            let better = instead
+                .as_ref()
+                .map(|reason| format!("{hint}; not nat, because {reason}"));
+            check("egress", CheckState::Ok, found, Some(better.as_deref().unwrap_or(hint)))
         }
-        Egress::None => check(
+        Way::Nothing => check(
             "egress",
             CheckState::Ok,
             "none: functions reach nothing".to_owned(),
@@ -57,22 +66,51 @@ fn egress_of(egress: Egress) -> Check {
     }
 }
 
-/// Where this host looks for names, which the proxy does too.
+/// Smallest packet that IPv6 lets a network have. Source: RFC 8200 section 5.
+const MTU_MIN: u32 = 1280;
+
+fn mtu(way: &Way) -> Check {
+    match way {
+        Way::Nat(told) if told.mtu < MTU_MIN => {
+            let hint = "below 1280 bytes IPv6 does not work, and much of IPv4 is slow: raise it with `ip link set`";
+            check("mtu", CheckState::Warning, told.mtu.to_string(), Some(hint))
+        }
+        Way::Nat(told) => check("mtu", CheckState::Ok, format!("{}, as of the uplink", told.mtu), None),
+        Way::Proxy { .. } | Way::Nothing => {
+            check("mtu", CheckState::Ok, "of the loopback interface only".to_owned(), None)
+        }
+    }
+}
+
+fn packet_filter(way: &Way) -> Check {
+    match way {
+        Way::Nat(told) if !told.closed.is_empty() => {
+            let hint =
+                "others drop what is forwarded unless their chains accept it: let interfaces named sng* through there";
+            check("packet filter", CheckState::Warning, told.closed.join(", "), Some(hint))
+        }
+        Way::Nat(_) => check(
+            "packet filter",
+            CheckState::Ok,
+            "nftables, a table of our own".to_owned(),
+            None,
+        ),
+        Way::Proxy { .. } | Way::Nothing => check("packet filter", CheckState::Ok, "not used".to_owned(), None),
+    }
+}
+
+/// Where this host looks for names, which the proxy and the resolver of functions do too.
 fn names() -> Check {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let servers: Vec<&str> = text.lines().filter_map(name_server).collect();
+    let servers: Vec<String> = sonagi_egress::name_servers(&text)
+        .map(|server| server.to_string())
+        .collect();
     if servers.is_empty() {
         let hint =
             "write a `nameserver` line into /etc/resolv.conf: without one functions reach addresses, but no names";
         return check("name servers", CheckState::Warning, "none".to_owned(), Some(hint));
     }
     check("name servers", CheckState::Ok, servers.join(", "), None)
-}
-
-/// Source: resolv.conf(5).
-fn name_server(line: &str) -> Option<&str> {
-    let mut words = line.split_whitespace();
-    (words.next() == Some("nameserver")).then(|| words.next())?
 }
 
 fn landlock(version: Option<u32>) -> Check {
@@ -105,19 +143,38 @@ fn interpreter(interpreters: &dyn Interpreters, language: Language, name: &str, 
 
 #[cfg(test)]
 mod tests {
+    use sonagi_sandbox_linux::NatTold;
+
     use super::*;
 
     #[test]
-    fn name_servers_are_read() {
-        for (line, expected) in [
-            ("nameserver 192.0.2.1", Some("192.0.2.1")),
-            (" nameserver\t2001:db8::1 # near", Some("2001:db8::1")),
-            ("# nameserver 192.0.2.1", None),
-            ("nameserver", None),
-            ("search example.com", None),
-        ] {
-            assert_eq!(name_server(line), expected, "{line}");
-        }
+    fn what_may_hinder_packets_is_named() {
+        let way = |mtu: u32, closed: &[&str]| {
+            Way::Nat(NatTold {
+                ways: "IPv4 by eth0".to_owned(),
+                mtu,
+                closed: closed.iter().map(|chain| (*chain).to_owned()).collect(),
+            })
+        };
+        let good = way(1500, &[]);
+        assert_eq!(
+            (mtu(&good).state, packet_filter(&good).state),
+            (CheckState::Ok, CheckState::Ok)
+        );
+        let bad = way(900, &["ip filter FORWARD"]);
+        assert_eq!(
+            (mtu(&bad).state, packet_filter(&bad).state),
+            (CheckState::Warning, CheckState::Warning)
+        );
+        assert_eq!(packet_filter(&bad).found, "ip filter FORWARD");
+        let proxy = Way::Proxy {
+            instead: Some("no nft".to_owned()),
+        };
+        assert!(
+            egress_of(&proxy)
+                .hint
+                .is_some_and(|hint| hint.ends_with("because no nft"))
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode, header};
-use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes};
+use sonagi_model::{Exit, InstanceId, InstanceLimits, Mebibytes, Outside};
 use sonagi_pool::{Pool, PoolSnapshot, RevisionSnapshot};
 use sonagi_ports::{CellKind, LaunchPlan, Mount, Prepared, Readiness, Sandbox};
 use sonagi_wire::Body;
@@ -60,6 +60,7 @@ impl Health {
             cell: CellKind {
                 mounts: self.canary_mounts.clone(),
                 stem: None,
+                outside: Outside::Closed,
             },
             code: Mount {
                 source: self.canary_code.clone(),
@@ -70,6 +71,7 @@ impl Health {
             environment: Vec::new(),
             working_directory: "/var/task".to_owned(),
             listeners: Vec::new(),
+            sockets: Vec::new(),
             channel: false,
             limits: InstanceLimits::for_sizes(Mebibytes(64), Mebibytes(16)),
         };

@@ -8,6 +8,7 @@
 mod ahead;
 mod assemble;
 mod checks;
+mod egress;
 mod front;
 mod health;
 pub mod native;

@@ -23,8 +23,12 @@ pub enum CpuShare {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Egress {
-    /// The best that this host offers: [`Egress::Proxy`].
+    /// The best that this host offers: [`Egress::Nat`], or else [`Egress::Proxy`].
     Auto,
+    /// By addresses of their own, which the host's packet filter translates. Needs root and `nft`.
+    Nat,
+    /// By a network stack in user space. Not in this build.
+    Userspace,
     /// By a proxy on the instance's own loopback address, of which variables tell.
     Proxy,
     /// Not at all.
@@ -32,20 +36,13 @@ pub enum Egress {
 }
 
 impl Egress {
-    /// What it comes to on this host.
-    #[must_use]
-    pub fn chosen(self) -> Self {
-        match self {
-            Self::Auto | Self::Proxy => Self::Proxy,
-            Self::None => Self::None,
-        }
-    }
-
     /// Its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Nat => "nat",
+            Self::Userspace => "userspace",
             Self::Proxy => "proxy",
             Self::None => "none",
         }
@@ -178,6 +175,10 @@ impl Options {
             let range = format!("{} uids from {}", self.uid_count, self.uid_base);
             return fail("uid-base", format!("{range} is no range above 65535"));
         }
+        if self.egress == Egress::Userspace {
+            let problem = "userspace is not in this build; hint: nat as root, proxy without".to_owned();
+            return fail("egress", problem);
+        }
         if self.cells > 1024 {
             return fail("cells", format!("{} is more than 1024", self.cells));
         }
@@ -195,7 +196,8 @@ mod tests {
     fn each_wrong_setting_is_named() {
         let base = || Options::new("/tmp/x".into());
         assert_eq!(base().check(), Ok(()));
-        let cases: [(&str, Alter); 6] = [
+        let cases: [(&str, Alter); 7] = [
+            ("egress", |o| o.egress = Egress::Userspace),
             ("insecure-dev", |o| {
                 o.insecure_dev = true;
                 o.listen = SocketAddr::from(([0, 0, 0, 0], 1));

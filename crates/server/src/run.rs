@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::assemble::{Platform, Told, assemble};
+use crate::egress::{self, Way};
 use crate::front::Connection;
 use crate::{Options, OptionsError};
 
@@ -38,6 +39,14 @@ pub enum Error {
     /// The sandbox cannot be started on this host.
     #[error("sandboxes cannot be made on this host; hint: run `sonagi doctor`")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Functions cannot reach the outside in the way that was asked for.
+    #[error("no egress {egress} on this host: {reason}; hint: `sonagi up --egress auto` takes the best there is")]
+    Egress {
+        /// The way.
+        egress: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}; hint: another program may have it, choose one with --listen")]
     Listen {
@@ -108,6 +117,7 @@ async fn serve<F: Future<Output = ()>>(
     // Signals are caught before anything is up, so that one that comes early stops gracefully too.
     let mut stop = StopSignals::new().map_err(Error::Runtime)?;
     let groups = spawner.groups.clone();
+    let way = way_of(options, &spawner)?;
     let sandbox = LinuxSandbox::attach(spawner).map_err(|error| Error::Sandbox(error.into()))?;
     let listener = TcpListener::bind(options.listen)
         .await
@@ -125,6 +135,7 @@ async fn serve<F: Future<Output = ()>>(
             settings,
             groups,
             address,
+            way: way.clone(),
         },
         &state,
         Arc::clone(&sandbox),
@@ -147,7 +158,7 @@ async fn serve<F: Future<Output = ()>>(
     ));
     let endpoint = format!("http://{address}");
     state.write_private("endpoint", endpoint.as_bytes())?;
-    announce(options, &endpoint, &platform);
+    announce(options, &endpoint, &platform, &way);
 
     let result = tokio::select! {
         () = stop.next() => Ok(()),
@@ -173,6 +184,13 @@ async fn serve<F: Future<Output = ()>>(
     result
 }
 
+fn way_of(options: &Options, spawner: &Spawner) -> Result<Way, Error> {
+    egress::choose(options.egress, spawner.nat.clone()).map_err(|reason| Error::Egress {
+        egress: options.egress.name(),
+        reason,
+    })
+}
+
 fn sandbox_options(options: &Options, state: &StateDir) -> sonagi_sandbox_linux::Options {
     sonagi_sandbox_linux::Options {
         uids: options.uid_base..options.uid_base.saturating_add(1_000_000_000),
@@ -180,14 +198,22 @@ fn sandbox_options(options: &Options, state: &StateDir) -> sonagi_sandbox_linux:
         // Demand may raise what is kept ready.
         ready_cells_max: options.cells.saturating_mul(4),
         proc_view: options.proc,
+        nat: egress::wanted(options.egress),
         ..sonagi_sandbox_linux::Options::new(state.path())
     }
 }
 
 /// Tells the person at the terminal where everything is. Nothing else of the platform writes to standard output.
-fn announce(options: &Options, endpoint: &str, platform: &Platform) {
-    let egress = options.egress.chosen().name();
+fn announce(options: &Options, endpoint: &str, platform: &Platform, way: &Way) {
+    let egress = way.name();
     tracing::info!(%endpoint, egress, data = %options.data.display(), functions = platform.functions(), "sonagi is up");
+    match way {
+        Way::Nat(told) => tracing::info!(by = %told.ways, mtu = told.mtu, "functions have addresses of their own"),
+        Way::Proxy { instead: Some(reason) } => {
+            tracing::warn!(%reason, "functions reach the outside by a proxy only; `sonagi doctor` says how to change that");
+        }
+        Way::Proxy { instead: None } | Way::Nothing => {}
+    }
     if options.insecure_dev {
         tracing::warn!("--insecure-dev: requests are not authenticated");
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use sonagi_api::FunctionEgress;
+
 use crate::failure::Failure;
 
 /// A size in MiB: a bare number, or one with `M`, `MB`, `MiB`, `G`, `GB` or `GiB`. As the providers do, M and G count in
@@ -109,6 +112,17 @@ pub fn number_or_none(text: &str) -> Result<NumberOrNone, String> {
     text.parse()
         .map(|number| NumberOrNone(Some(number)))
         .map_err(|_| format!("{text:?} is neither a number nor `none`"))
+}
+
+/// `default` or `none`.
+pub fn egress() -> impl TypedValueParser<Value = FunctionEgress> {
+    PossibleValuesParser::new([FunctionEgress::Default, FunctionEgress::None].map(FunctionEgress::name)).map(|text| {
+        if text == FunctionEgress::None.name() {
+            FunctionEgress::None
+        } else {
+            FunctionEgress::Default
+        }
+    })
 }
 
 /// `VERSION=INSTANCES` or `ALIAS=none`.

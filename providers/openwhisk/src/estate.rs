@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use papaya::HashMap;
 use sonagi_control::{Catalog, Edit, EditError, FunctionEntry, NewFunction, NewRevision};
-use sonagi_model::{Document, Mebibytes, RevisionId, RevisionSpec};
+use sonagi_model::{Document, Mebibytes, Outside, RevisionId, RevisionSpec};
 use sonagi_ports::{Clock, Language, MetadataStore, Record, StoreError};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -347,6 +347,19 @@ impl Estate {
     }
 }
 
+/// The platform's own annotation of an action: what it reaches outside of its sandbox. Without it, what all do.
+pub(crate) const OUTSIDE: &str = "sonagi-egress";
+/// Its value for nothing.
+pub(crate) const CLOSED: &str = "none";
+
+fn outside_of(record: &ActionRecord) -> Outside {
+    if record.head.annotations.get(OUTSIDE).and_then(|value| value.as_str()) == Some(CLOSED) {
+        Outside::Closed
+    } else {
+        Outside::Open
+    }
+}
+
 /// How the engine runs an action. Its deadline covers initialization and run, which the session limits one by one.
 fn spec_of(record: &ActionRecord) -> RevisionSpec {
     let limit = std::time::Duration::from_millis(record.limits.timeout_ms);
@@ -364,6 +377,7 @@ fn spec_of(record: &ActionRecord) -> RevisionSpec {
         scratch: SCRATCH,
         environment: std::collections::BTreeMap::new(),
         concurrency: std::num::NonZeroU32::new(concurrency).unwrap_or(std::num::NonZeroU32::MIN),
+        outside: outside_of(record),
     }
 }
 

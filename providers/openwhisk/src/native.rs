@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde_json::{Value, json};
 use sonagi_control::{Edit, EditError, FunctionEntry};
-use sonagi_model::{FunctionName, InvocationId, Namespace, Revision, RevisionId};
+use sonagi_model::{FunctionName, InvocationId, Namespace, Outside, Revision, RevisionId};
 use sonagi_ports::{
     AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall, Settings,
     UrlAccess, VersionView,
@@ -21,7 +21,7 @@ use crate::code;
 use crate::entities::action::FORMAT;
 use crate::entities::{ActionRecord, Exec, Head, KeyValue, KeyValues, Limits, Version};
 use crate::errors::WhiskError;
-use crate::estate::Callable;
+use crate::estate::{CLOSED, Callable, OUTSIDE};
 use crate::invoke::{self, Activation, Caller, Order, arguments};
 use crate::kinds;
 use crate::names::{FullName, PROVIDER, core_namespace, is_name, own_namespace};
@@ -106,6 +106,7 @@ impl Whisk {
             memory: latest.spec.memory,
             timeout_ms: record.limits.timeout_ms,
             scratch: latest.spec.scratch,
+            outside: latest.spec.outside,
             environment: variables
                 .map(|variable| {
                     let text = variable
@@ -189,6 +190,11 @@ impl Whisk {
         }
         if let Some(description) = &settings.description {
             record.head.annotations.set("description", json!(description));
+        }
+        match settings.outside {
+            Some(Outside::Closed) => record.head.annotations.set(OUTSIDE, json!(CLOSED)),
+            Some(Outside::Open) => record.head.annotations.remove(OUTSIDE),
+            None => {}
         }
         record.head.annotations.set("exec", json!(record.exec.kind));
         record.head.updated = self.estate.now_ms();

@@ -82,6 +82,9 @@ impl Setup {
     }
 }
 
+/// Unless a test says otherwise: the way out that touches nothing of the host's network.
+pub const EGRESS: (&str, &str) = ("SONAGI_EGRESS", "proxy");
+
 /// The binary under test: the one that `SONAGI_BIN` names, or else this checkout's debug build, made now.
 ///
 /// # Panics
@@ -155,7 +158,8 @@ impl Platform {
             .arg("up")
             .arg("--data")
             .arg(&self.data)
-            .args(["--listen", "127.0.0.1:0"]);
+            .args(["--listen", "127.0.0.1:0"])
+            .env(EGRESS.0, EGRESS.1);
         clients::run(command, &self.environment).await
     }
 
@@ -170,7 +174,8 @@ impl Platform {
             .arg("up")
             .arg("--data")
             .arg(&self.data)
-            .args(["--listen", "127.0.0.1:0"]);
+            .args(["--listen", "127.0.0.1:0"])
+            .env(EGRESS.0, EGRESS.1);
         let bundles = checkout(".cache/bundles");
         if bundles.exists() {
             command.arg("--bundles").arg(bundles);

@@ -31,6 +31,10 @@ const NEEDS: &[Need] = &[
         probe: &["git", "--version"],
         packages: &["git"],
     },
+    Need {
+        probe: &["nft", "--version"],
+        packages: &["nftables"],
+    },
 ];
 
 /// Installs what is missing.

@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-control", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-store", &["sonagi-model", "sonagi-ports", "sonagi-crash"]),
     ("sonagi-sandbox-linux", &["sonagi-model", "sonagi-ports"]),
-    ("sonagi-egress", &["sonagi-ports"]),
+    ("sonagi-egress", &["sonagi-model", "sonagi-ports"]),
     (
         "sonagi-dispatch",
         &[

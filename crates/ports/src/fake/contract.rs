@@ -154,6 +154,7 @@ fn plan_for(launch: &Launch<'_>) -> LaunchPlan {
         cell: CellKind {
             mounts: Vec::new(),
             stem: None,
+            outside: sonagi_model::Outside::Open,
         },
         code: Mount {
             source: launch.tree.to_owned(),
@@ -164,6 +165,7 @@ fn plan_for(launch: &Launch<'_>) -> LaunchPlan {
         environment: spec.environment.clone().into_iter().collect(),
         working_directory: "/code".to_owned(),
         listeners: Vec::new(),
+        sockets: Vec::new(),
         channel: false,
         limits: InstanceLimits::for_sizes(spec.memory, spec.scratch),
     }
@@ -185,6 +187,7 @@ impl Contract for FakeContract {
         Some(CellKind {
             mounts: Vec::new(),
             stem: None,
+            outside: sonagi_model::Outside::Open,
         })
     }
 

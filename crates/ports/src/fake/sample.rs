@@ -59,6 +59,7 @@ pub fn revision(function: &Function) -> Revision {
             scratch: Mebibytes(512),
             environment: BTreeMap::from([("KEY".to_owned(), "value".to_owned())]),
             concurrency: NonZeroU32::MIN,
+            outside: sonagi_model::Outside::Open,
         },
         created: NOW,
         document: Document::default(),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -140,6 +140,12 @@ fn listen(_port: &u16) -> io::Result<TcpListener> {
     Ok(listener)
 }
 
+fn bind(_port: &u16) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
 fn output() -> io::Result<(UnixStream, OwnedFd)> {
     let (writer, reader) = UnixStream::pair()?;
     writer.set_nonblocking(true)?;
@@ -175,6 +181,8 @@ impl Sandbox for FakeSandbox {
         }
         let listeners = plan.listeners.iter().map(listen).collect::<Result<_, _>>();
         let listeners = listeners.map_err(host("bind a listener"))?;
+        let sockets = plan.sockets.iter().map(bind).collect::<Result<_, _>>();
+        let sockets = sockets.map_err(host("bind a socket"))?;
         let (writer, output) = output().map_err(host("make the output"))?;
         let (channel, far) = channel(&plan).map_err(host("make the channel"))?;
         let instance = Arc::new(FakeInstance::new(plan, writer, far));
@@ -186,6 +194,7 @@ impl Sandbox for FakeSandbox {
         Ok(Started {
             sandbox: instance,
             listeners,
+            sockets,
             channel,
             output,
             cell: Duration::ZERO,

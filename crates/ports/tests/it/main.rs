@@ -74,6 +74,7 @@ fn plan(program: Program) -> LaunchPlan {
         cell: CellKind {
             mounts: Vec::new(),
             stem: None,
+            outside: sonagi_model::Outside::Open,
         },
         code: Mount {
             source: "/nonexistent".into(),
@@ -84,6 +85,7 @@ fn plan(program: Program) -> LaunchPlan {
         environment: Vec::new(),
         working_directory: "/code".to_owned(),
         listeners: vec![9001],
+        sockets: Vec::new(),
         channel: true,
         limits: InstanceLimits::for_sizes(Mebibytes(128), Mebibytes(16)),
     }

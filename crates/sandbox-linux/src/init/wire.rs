@@ -109,6 +109,7 @@ steps! {
     Pivot: "enter the root",
     Hostname: "set the host name",
     Loopback: "bring the loopback interface up",
+    Network: "connect the cell to the network",
     JoinGroups: "join control groups",
     GroupNamespace: "make a control group namespace",
     Descriptors: "place descriptors",

@@ -13,6 +13,7 @@ use sonagi_model::{InstanceLimits, Mebibytes};
 use sonagi_ports::{CellKind, Stem};
 
 use super::child::{self, Child};
+use super::nat::Slot;
 use super::workshop::Workshop;
 use super::{scratch, tree};
 use crate::cgroup::{self, Group};
@@ -37,6 +38,8 @@ pub(super) struct Cell {
     uid: u32,
     /// The scratch space: without room until an instance has it.
     scratch: OwnedFd,
+    /// Its place in the network: another cell may have it when this one is gone.
+    _slot: Option<Slot>,
     /// Until the start message is sent.
     stem: Option<OwnedFd>,
     /// A runtime was booted in it ahead of demand, and what it runs comes over its channel.
@@ -97,6 +100,7 @@ pub(super) struct Filled {
     pub(super) output: Option<OwnedFd>,
     pub(super) scratch: OwnedFd,
     pub(super) listeners: Vec<OwnedFd>,
+    pub(super) sockets: Vec<OwnedFd>,
 }
 
 impl Cell {
@@ -119,8 +123,8 @@ impl Cell {
             .hierarchy
             .create(&format!("cell-{id}"))
             .map_err(|error| of_group(Step::Groups, &error))?;
-        let cloned = process::clone_into_namespaces(NAMESPACES, group.handle().unified_folder());
-        let init = match cloned {
+        let slot = shop.slot_for(kind.outside)?;
+        let init = match process::clone_into_namespaces(NAMESPACES, group.handle().unified_folder()) {
             Ok(Cloned::Child) => {
                 let (control, stem, channel) = (inner_control, inner_stem, inner_channel);
                 child::run(&Child {
@@ -128,6 +132,7 @@ impl Cell {
                     group: &group,
                     mounts: &kind.mounts,
                     scratch: &scratch,
+                    slot: slot.as_ref(),
                     uid,
                     control,
                     stem,
@@ -148,6 +153,7 @@ impl Cell {
             group,
             uid,
             scratch,
+            _slot: slot,
             stem: Some(kept_stem),
             booted: false,
             vacancy: None,
@@ -355,18 +361,24 @@ impl Cell {
             .set_limits(&order.limits)
             .map_err(|error| of_group(Step::Limits, &error))?;
         let scratch = self.fill(shop, order)?;
-        let listeners = shop.in_network_of(self.init.as_fd(), || {
-            order
-                .listeners
-                .iter()
-                .map(|port| listen(*port).at_path(Step::Listen, port.to_string()))
-                .collect()
+        let (listeners, sockets) = shop.in_network_of(self.init.as_fd(), || {
+            let made = |kind: SocketType, ports: &[u16]| -> Result<Vec<OwnedFd>, Failure> {
+                let each = ports
+                    .iter()
+                    .map(|port| serve(kind, *port).at_path(Step::Listen, port.to_string()));
+                each.collect()
+            };
+            Ok((
+                made(SocketType::STREAM, &order.listeners)?,
+                made(SocketType::DGRAM, &order.sockets)?,
+            ))
         })?;
         let output = message.map(|message| self.send_to_stem(&message)).transpose()?;
         Ok(Filled {
             output,
             scratch,
             listeners,
+            sockets,
         })
     }
 
@@ -461,12 +473,15 @@ fn code_point(root: BorrowedFd<'_>, target: &str, kind: tree::Kind) -> Result<Ow
     made
 }
 
-fn listen(port: u16) -> Result<OwnedFd, Errno> {
+/// A socket of the platform on the loopback address: a listener, or one for datagrams.
+fn serve(kind: SocketType, port: u16) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    let socket = rustix::net::socket_with(AddressFamily::INET, kind, flags, None)?;
     rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
     rustix::net::bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
-    rustix::net::listen(&socket, BACKLOG)?;
+    if kind == SocketType::STREAM {
+        rustix::net::listen(&socket, BACKLOG)?;
+    }
     Ok(socket)
 }
 

@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 use rustix::process::Signal;
 use sonagi_ports::Mount;
 
+use super::nat::Slot;
 use super::workshop::Workshop;
 use super::{root, texts};
 use crate::cgroup::{Group, join};
@@ -38,6 +39,8 @@ pub(super) struct Child<'a> {
     pub(super) group: &'a Group,
     pub(super) mounts: &'a [Mount],
     pub(super) scratch: &'a OwnedFd,
+    /// Its place in the network, if it has one.
+    pub(super) slot: Option<&'a Slot>,
     pub(super) uid: u32,
     pub(super) control: OwnedFd,
     pub(super) stem: OwnedFd,
@@ -101,6 +104,10 @@ fn report(control: &OwnedFd, failure: &Failure) {
 
 fn become_init(child: &Child<'_>, aside: &Aside) -> Result<Infallible, Failure> {
     begin(child.shop)?;
+    // While the host's `/proc` is in sight.
+    if let (Some(nat), Some(slot)) = (&child.shop.nat, child.slot) {
+        nat.connect(slot, child.shop.own_network())?;
+    }
     root::build(child.shop, child.mounts, child.scratch)?;
     rustix::system::sethostname(texts::HOSTNAME.as_bytes()).at(Step::Hostname)?;
     bring_loopback_up()?;

@@ -6,6 +6,7 @@
 
 mod cell;
 mod child;
+mod nat;
 mod root;
 mod scratch;
 mod texts;
@@ -29,12 +30,13 @@ use rustix::process::Resource;
 use sonagi_ports::CellKind;
 
 use self::cell::Cell;
+use self::nat::Nat;
 use self::workshop::Workshop;
 use self::zygote::{Heard, Zygotes};
 use crate::cgroup::Hierarchy;
 use crate::channel::{self, MESSAGE_MAX};
-use crate::launch::ProcView;
-use crate::protocol::{self, Answer, At, Failure, Order, Reply, Request, SPAWNER_ARGUMENT, When};
+use crate::launch::{Denied, ProcView};
+use crate::protocol::{self, Answer, At, Configured, Failure, Order, Reply, Request, SPAWNER_ARGUMENT, When};
 use crate::sys::process;
 use crate::wire::Step;
 
@@ -104,6 +106,7 @@ fn run() -> Result<(), Failure> {
         folder,
         node,
         proc_view,
+        nat,
     } = request.order
     else {
         return Err(Failure::new(
@@ -113,7 +116,12 @@ fn run() -> Result<(), Failure> {
         ));
     };
     let answer = |answer| protocol::send(server, &Reply { id: request.id, answer }, &[], SendFlags::empty());
-    match configure(&folder, &node, proc_view) {
+    let asked = Asked {
+        node: &node,
+        proc_view,
+        nat: nat.as_ref(),
+    };
+    match configure(&folder, &asked) {
         Ok((spawner, configured, _lock)) => {
             answer(configured).at(Step::Send)?;
             spawner.serve(server, &mut buffer)
@@ -135,13 +143,31 @@ fn next_request(server: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<Option<Requ
         .map_err(|error| Failure::new(Step::Receive, Errno::PROTO, error.to_string()))
 }
 
-fn configure(folder: &Path, node: &str, proc_view: ProcView) -> Result<(Spawner, Answer, OwnedFd), Failure> {
+/// What the server asks for at first.
+struct Asked<'a> {
+    node: &'a str,
+    proc_view: ProcView,
+    nat: Option<&'a Denied>,
+}
+
+fn configure(folder: &Path, asked: &Asked<'_>) -> Result<(Spawner, Answer, OwnedFd), Failure> {
     let lock = lock(&folder.join("spawner.lock"))?;
     let unusable = |error: crate::cgroup::Error| Failure::new(Step::Groups, Errno::OPNOTSUPP, error.to_string());
-    let hierarchy = Hierarchy::detect(node).map_err(unusable)?;
+    let hierarchy = Hierarchy::detect(asked.node).map_err(unusable)?;
     let swept = hierarchy.sweep().map_err(unusable)?;
+    if let Err(reason) = nat::sweep(folder, asked.node) {
+        return Err(Failure::new(Step::Network, Errno::BUSY, reason));
+    }
     let groups = hierarchy.describe().to_string();
-    let shop = Workshop::open(folder, hierarchy, proc_view)?;
+    let mut shop = Workshop::open(folder, hierarchy, asked.proc_view)?;
+    let nat = match asked.nat.map(|denied| Nat::open(folder, asked.node, denied)) {
+        Some(Ok((nat, told))) => {
+            shop.nat = Some(nat);
+            Some(Ok(told))
+        }
+        Some(Err(reason)) => Some(Err(reason)),
+        None => None,
+    };
     let events = epoll::create(CreateFlags::CLOEXEC).at(Step::Sockets)?;
     let spawner = Spawner {
         shop,
@@ -150,7 +176,7 @@ fn configure(folder: &Path, node: &str, proc_view: ProcView) -> Result<(Spawner,
         leaving: HashMap::new(),
         zygotes: Zygotes::default(),
     };
-    Ok((spawner, Answer::Configured { swept, groups }, lock))
+    Ok((spawner, Answer::Configured(Configured { swept, groups, nat }), lock))
 }
 
 /// Waits until no earlier spawner uses the folder: one whose server was killed is still removing its cells.
@@ -253,6 +279,7 @@ impl Spawner {
                         let mut descriptors = vec![filled.scratch];
                         descriptors.extend(filled.output);
                         descriptors.extend(filled.listeners);
+                        descriptors.extend(filled.sockets);
                         (Answer::Started, descriptors)
                     }
                     Err(failure) => failed(failure),
@@ -294,6 +321,7 @@ impl Spawner {
         let bare = CellKind {
             mounts: kind.mounts.clone(),
             stem: None,
+            outside: kind.outside,
         };
         let kind = match (when, zygote) {
             (When::OnDemand, None) => &bare,
@@ -427,6 +455,9 @@ impl Spawner {
             self.hear(number);
         }
         self.zygotes.end();
+        if let Some(nat) = self.shop.nat.take() {
+            nat.close();
+        }
         for _ in 0..LAST_LOOKS {
             self.cells.values_mut().for_each(Cell::reap_forked);
             self.cells.values_mut().for_each(Cell::reap);

@@ -11,8 +11,9 @@ use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use rustix::process::PidfdFlags;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
-use sonagi_model::Mebibytes;
+use sonagi_model::{Mebibytes, Outside};
 
+use super::nat::{Nat, Slot};
 use super::{texts, tree};
 use crate::cgroup::Hierarchy;
 use crate::launch::ProcView;
@@ -40,6 +41,8 @@ pub(super) struct Workshop {
     pub(super) myself: OwnedFd,
     pub(super) hierarchy: Hierarchy,
     pub(super) proc_view: ProcView,
+    /// The way out of cells, if they have one.
+    pub(super) nat: Option<Nat>,
     own_mounts: OwnedFd,
     own_network: OwnedFd,
     /// Mounted in this process's own mount namespace only: files that cells show.
@@ -67,6 +70,7 @@ impl Workshop {
             myself: rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).at(Step::ParentGone)?,
             hierarchy,
             proc_view,
+            nat: None,
             own_mounts: open("/proc/self/ns/mnt").at(Step::EnterMounts)?,
             own_network: open("/proc/self/ns/net").at(Step::EnterNetwork)?,
             template,
@@ -136,6 +140,19 @@ impl Workshop {
         done
     }
 
+    /// A place in the network for a cell that reaches the outside, if there is a way.
+    pub(super) fn slot_for(&self, outside: Outside) -> Result<Option<Slot>, Failure> {
+        let nat = self.nat.as_ref().filter(|_| outside == Outside::Open);
+        nat.map(|nat| nat.take().ok_or(Errno::ADDRNOTAVAIL))
+            .transpose()
+            .at(Step::Network)
+    }
+
+    /// The network namespace of this host.
+    pub(super) fn own_network(&self) -> BorrowedFd<'_> {
+        self.own_network.as_fd()
+    }
+
     /// Does something inside the network namespace of a process.
     pub(super) fn in_network_of<T>(
         &self,
@@ -157,7 +174,8 @@ fn come_back(own: &OwnedFd, kind: LinkNameSpaceType) {
     }
 }
 
-fn open(path: &str) -> Result<OwnedFd, Errno> {
+/// Opens something for reading, by a path that the spawner knows.
+pub(super) fn open(path: &str) -> Result<OwnedFd, Errno> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 

@@ -80,6 +80,7 @@ impl Node {
                     executable: true,
                 }],
                 stem: None,
+                outside: sonagi_model::Outside::Open,
             },
             code: Mount {
                 source: self.code.clone(),
@@ -90,6 +91,7 @@ impl Node {
             environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
             working_directory: "/var/task".to_owned(),
             listeners: Vec::new(),
+            sockets: Vec::new(),
             channel: false,
             limits: InstanceLimits::for_sizes(Mebibytes(64), Mebibytes(16)),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sonagi_api as api;
-use sonagi_model::{Mebibytes, RunRecord, RunStatus, Start};
+use sonagi_model::{Mebibytes, Outside, RunRecord, RunStatus, Start};
 use sonagi_ports::{
     AccountView, AliasView, Deployed, FunctionView, LogLine, LogSource, ProvisionedView, Settings, UrlAccess, UsageRow,
     VersionView,
@@ -18,6 +18,10 @@ pub(super) fn settings(settings: api::Settings) -> Settings {
         memory: settings.memory_mib.map(Mebibytes),
         timeout: settings.timeout_ms.map(Duration::from_millis),
         scratch: settings.scratch_mib.map(Mebibytes),
+        outside: settings.egress.map(|egress| match egress {
+            api::FunctionEgress::Default => Outside::Open,
+            api::FunctionEgress::None => Outside::Closed,
+        }),
         set_environment: settings.set_environment,
         unset_environment: settings.unset_environment,
         reserved_concurrency: settings.reserved_concurrency,
@@ -65,6 +69,10 @@ pub(super) fn function(view: FunctionView, values: Values) -> api::Function {
         memory_mib: view.memory.0,
         timeout_ms: view.timeout_ms,
         scratch_mib: view.scratch.0,
+        egress: match view.outside {
+            Outside::Open => api::FunctionEgress::Default,
+            Outside::Closed => api::FunctionEgress::None,
+        },
         environment: view
             .environment
             .into_iter()

@@ -1,7 +1,7 @@
 //! `sonagi config`: settings of a function, or, without a name, of the platform.
 
 use clap::Args;
-use sonagi_api::{self as api, Origin, Settings};
+use sonagi_api::{self as api, FunctionEgress, Origin, Settings};
 
 use crate::context::Global;
 use crate::exit::Exit;
@@ -17,6 +17,7 @@ Examples:
   sonagi config hello                               a function's settings
   sonagi config hello --values                      with the values of its variables
   sonagi config hello --memory 512 --env MODE=fast --unset OLD
+  sonagi config hello --egress none                 it reaches nothing outside; `default` takes that back
   sonagi config hello --concurrency 10              at most ten calls at once; `none` removes the limit
   sonagi config hello --provisioned prod=2          two instances of alias prod are always loaded")]
 pub struct Config {
@@ -54,6 +55,10 @@ struct Changes {
     #[arg(long, value_name = "SIZE", value_parser = values::mebibytes)]
     scratch: Option<u32>,
 
+    /// What it reaches outside: what all functions do (default), or nothing (none)
+    #[arg(long, value_name = "REACH", value_parser = values::egress())]
+    egress: Option<FunctionEgress>,
+
     /// Set a variable; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::variable)]
     env: Vec<(String, String)>,
@@ -83,6 +88,7 @@ impl Changes {
             memory_mib: self.memory,
             timeout_ms: self.timeout.map(values::milliseconds),
             scratch_mib: self.scratch,
+            egress: self.egress,
             set_environment: self.env.into_iter().collect(),
             unset_environment: self.unset,
             reserved_concurrency: self.concurrency.map(|NumberOrNone(limit)| limit),
@@ -169,6 +175,7 @@ pub fn lines(view: &api::Function) -> Vec<(&'static str, String)> {
             values::duration_text(std::time::Duration::from_millis(view.timeout_ms)),
         ),
         ("scratch", format!("{} MiB", view.scratch_mib)),
+        ("egress", view.egress.name().to_owned()),
         (
             "concurrency",
             view.reserved_concurrency

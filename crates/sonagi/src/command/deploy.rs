@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use sonagi_api::{Client, DeployRequest, Deployed, Interpreter, Settings, UrlAccess};
+use sonagi_api::{Client, DeployRequest, Deployed, FunctionEgress, Interpreter, Settings, UrlAccess};
 use tokio::time::Instant;
 
 use crate::context::Global;
@@ -22,7 +22,7 @@ use crate::{output, values};
 /// Make source code live: a folder, a file, or a zip archive
 ///
 /// What kind of function it is is read from the files and said aloud; dependencies (requirements.txt, package.json,
-/// Cargo.toml) are installed. A `sonagi.toml` in the folder may set name, as, runtime, handler, memory, timeout, scratch,
+/// Cargo.toml) are installed. A `sonagi.toml` in the folder may set name, as, runtime, handler, memory, timeout, scratch, egress,
 /// description, url and [env]; flags win over it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -67,6 +67,10 @@ pub(super) struct Wanted {
     /// Size of /tmp, MiB
     #[arg(long, value_name = "SIZE", value_parser = values::mebibytes)]
     scratch: Option<u32>,
+
+    /// What it reaches outside: what all functions do (default), or nothing (none) [default: as it is]
+    #[arg(long, value_name = "REACH", value_parser = values::egress())]
+    egress: Option<FunctionEgress>,
 
     /// Set a variable; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = values::variable)]
@@ -259,6 +263,7 @@ impl Wanted {
                 memory_mib: self.memory.or(manifest.memory),
                 timeout_ms: self.timeout.or(manifest.timeout).map(values::milliseconds),
                 scratch_mib: self.scratch.or(manifest.scratch),
+                egress: self.egress.or(manifest.egress),
                 set_environment: environment,
                 description: self.description.clone().or(manifest.description),
                 ..Settings::default()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
-use sonagi_api::UrlAccess;
+use sonagi_api::{FunctionEgress, UrlAccess};
 
 use crate::values;
 
@@ -33,6 +33,8 @@ pub struct Manifest {
     /// Size of `/tmp`, as `memory`.
     #[serde(deserialize_with = "size")]
     pub scratch: Option<u32>,
+    /// `"default"` or `"none"`: what it reaches outside.
+    pub egress: Option<FunctionEgress>,
     /// A sentence about it.
     pub description: Option<String>,
     /// `"public"`, `"signed"` or `"none"`.
@@ -78,11 +80,12 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_and_typing_errors_are_not_ignored() {
-        let text = "name = \"f\"\nas = \"aws\"\nmemory = \"1GiB\"\ntimeout = 30\nscratch = 600\nurl = \"signed\"\n[env]\nA = \"b\"\n";
+        let text = "name = \"f\"\nas = \"aws\"\nmemory = \"1GiB\"\ntimeout = 30\nscratch = 600\negress = \"none\"\nurl = \"signed\"\n[env]\nA = \"b\"\n";
         let manifest = parse(text).unwrap();
         assert_eq!(manifest.name.as_deref(), Some("f"));
         assert_eq!((manifest.memory, manifest.scratch), (Some(1024), Some(600)));
         assert_eq!(manifest.timeout, Some(Duration::from_secs(30)));
+        assert_eq!(manifest.egress, Some(FunctionEgress::None));
         assert_eq!(manifest.url, Some(UrlAccess::Signed));
         assert_eq!(manifest.env["A"], "b");
         assert_eq!(parse("").unwrap(), Manifest::default());

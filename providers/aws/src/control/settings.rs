@@ -31,6 +31,7 @@ impl Draft {
             scratch: Mebibytes(512),
             environment: BTreeMap::new(),
             concurrency: NonZeroU32::MIN,
+            outside: sonagi_model::Outside::Open,
         };
         Self {
             spec,

@@ -107,6 +107,7 @@ impl Aws {
         let role = format!("arn:aws:iam::{}:role/{ROLE_NAME}", named.place.account);
         let mut draft = Draft::new(role);
         draft.apply(&input(&deploy.settings, &BTreeMap::new()), &self.control.limits)?;
+        draft.spec.outside = deploy.settings.outside.unwrap_or_default();
         let mut record = FunctionRecord::default();
         self.set_url(&mut record, deploy.url.unwrap_or(UrlAccess::Public));
         let creation = Creation {
@@ -166,6 +167,7 @@ impl Aws {
             settings: record.settings,
         };
         draft.apply(&input(settings, &latest.spec.environment), &self.control.limits)?;
+        draft.spec.outside = settings.outside.unwrap_or(draft.spec.outside);
         Ok(draft)
     }
 

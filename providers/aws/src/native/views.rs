@@ -44,6 +44,7 @@ impl Aws {
             memory: latest.spec.memory,
             timeout_ms: u64::try_from(latest.spec.timeout.as_millis()).unwrap_or(u64::MAX),
             scratch: latest.spec.scratch,
+            outside: latest.spec.outside,
             environment: latest.spec.environment.clone(),
             revision: latest.id,
             digest: latest.artifact.digest,

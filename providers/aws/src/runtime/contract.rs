@@ -155,6 +155,7 @@ impl AwsContract {
         CellKind {
             mounts,
             stem: interpreter.and_then(|interpreter| self.stem(spec, runtime, interpreter)),
+            outside: spec.outside,
         }
     }
 
@@ -219,6 +220,7 @@ impl Contract for AwsContract {
             environment,
             working_directory: TASK_ROOT.to_owned(),
             listeners: vec![self.options.runtime_port, self.options.platform_port],
+            sockets: Vec::new(),
             channel: interpreter.is_some(),
             limits: InstanceLimits {
                 cpu_cap_millis: self

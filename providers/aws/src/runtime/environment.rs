@@ -273,6 +273,7 @@ mod tests {
                     .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                     .collect(),
                 concurrency: NonZeroU32::MIN,
+                outside: sonagi_model::Outside::Open,
             },
             created: Timestamp::EPOCH,
             document: Document(document),

@@ -147,6 +147,7 @@ mod tests {
                 scratch: Mebibytes(512),
                 environment: std::collections::BTreeMap::new(),
                 concurrency: std::num::NonZeroU32::MIN,
+                outside: sonagi_model::Outside::Open,
             },
             created: Timestamp::EPOCH,
             document: Document::default(),

@@ -199,6 +199,7 @@ impl Source {
                 scratch: Mebibytes(512),
                 environment: self.environment.clone(),
                 concurrency: std::num::NonZeroU32::MIN,
+                outside: sonagi_model::Outside::Open,
             },
             created: Timestamp::EPOCH,
             document: Document(self.document.clone()),

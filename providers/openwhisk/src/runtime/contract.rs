@@ -143,11 +143,11 @@ impl WhiskContract {
         mounts
     }
 
-    fn cell_of(&self, interpreter: Option<&Interpreter>, memory: Mebibytes) -> CellKind {
+    fn cell_of(&self, interpreter: Option<&Interpreter>, spec: &RevisionSpec) -> CellKind {
         CellKind {
             mounts: self.mounts_of(interpreter),
             stem: interpreter.map(|found| {
-                let mut program = program(found, memory);
+                let mut program = program(found, spec.memory);
                 program.push("stem".to_owned());
                 Stem {
                     program,
@@ -155,6 +155,7 @@ impl WhiskContract {
                     forks: false,
                 }
             }),
+            outside: spec.outside,
         }
     }
 }
@@ -237,7 +238,7 @@ impl Contract for WhiskContract {
         };
         Ok(LaunchPlan {
             instance: launch.instance,
-            cell: self.cell_of(interpreter.as_ref(), spec.memory),
+            cell: self.cell_of(interpreter.as_ref(), spec),
             code: Mount {
                 source: launch.tree.to_owned(),
                 target: CODE.to_owned(),
@@ -247,6 +248,7 @@ impl Contract for WhiskContract {
             environment,
             working_directory: CODE.to_owned(),
             listeners: vec![PLATFORM_PORT],
+            sockets: Vec::new(),
             channel: true,
             limits: InstanceLimits::for_sizes(spec.memory, spec.scratch),
         })
@@ -254,7 +256,7 @@ impl Contract for WhiskContract {
 
     fn cell(&self, spec: &RevisionSpec) -> Option<CellKind> {
         let (_, interpreter) = self.resolve(&spec.runtime).ok()?;
-        Some(self.cell_of(interpreter.as_ref(), spec.memory))
+        Some(self.cell_of(interpreter.as_ref(), spec))
     }
 
     fn open(&self, opening: Opening) -> Arc<dyn Session> {

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use sonagi_testkit::platform::{PATIENCE, binary};
+use sonagi_testkit::platform::{EGRESS, PATIENCE, binary};
 use sonagi_testkit::{Leftovers, Project};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -29,6 +29,7 @@ impl Dev {
             .arg(path)
             .args(["--output", "json"])
             .args(arguments)
+            .env(EGRESS.0, EGRESS.1)
             .env("TMPDIR", temporary)
             .env_remove("SONAGI_DATA")
             .env_remove("SONAGI_SERVER")

@@ -14,15 +14,35 @@ use sonagi_e2e::{call, deploy};
 use sonagi_testkit::{Platform, Project, Setup, until};
 
 /// Longest wait for a change of state.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Set in the process that was started again in namespaces of its own.
 const INSIDE: &str = "SONAGI_TEST_NETWORK";
 /// Names that the platform's host knows.
 const HOSTS: &str = "127.0.0.1 localhost\n203.0.113.2 page.test\n2001:db8:1::2 page6.test\n127.0.0.1 rebound.test\n\
                      203.0.113.2 mixed.test\n10.0.0.1 mixed.test\n";
-/// Serves one page on port 80, by both protocols.
+/// Serves one page on port 80, by both protocols, and answers for a few names on port 53.
 const NEIGHBOUR: &str = "
-import http.server, socket
+import http.server, ipaddress, socket, socketserver, threading
+NAMES = {
+    'page.test': ['203.0.113.2', '2001:db8:1::2'], 'rebound.test': ['127.0.0.1'], 'private.test': ['10.0.0.1'],
+    'metadata.test': ['203.0.113.2', '169.254.169.254'],
+}
+def resolve():
+    names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    names.bind(('', 53))
+    while True:
+        asked, whom = names.recvfrom(512)
+        labels, at = [], 12
+        while asked[at]:
+            labels.append(asked[at + 1:at + 1 + asked[at]].decode())
+            at += 1 + asked[at]
+        kind = asked[at + 2]
+        found = [ipaddress.ip_address(text).packed for text in NAMES.get('.'.join(labels), [])]
+        found = [octets for octets in found if (kind, len(octets)) in ((1, 4), (28, 16))]
+        records = b''.join(b'\\xc0\\x0c' + bytes([0, kind, 0, 1, 0, 0, 0, 9, 0, len(octets)]) + octets for octets in found)
+        head = asked[:2] + bytes([0x81, 0x80, 0, 1, 0, len(found), 0, 0, 0, 0])
+        names.sendto(head + asked[12:at + 5] + records, whom)
+threading.Thread(target=resolve, daemon=True).start()
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         body = ('page ' + self.path).encode()
@@ -32,6 +52,9 @@ class Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 class Server(http.server.ThreadingHTTPServer):
     address_family = socket.AF_INET6
+    def server_bind(self):
+        # Without looking for the host's own name.
+        socketserver.TCPServer.server_bind(self)
 Server(('::', 80), Page).serve_forever()
 ";
 /// Fetches, and connects without a proxy.
@@ -77,7 +100,7 @@ def handler(event, context):
 ";
 
 /// Whether this process is in namespaces of its own. If not, it was just started again in some, and has succeeded.
-fn is_inside(test: &str) -> bool {
+pub(crate) fn is_inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -92,14 +115,14 @@ fn is_inside(test: &str) -> bool {
     false
 }
 
-fn run(command: &str) {
+pub(crate) fn run(command: &str) {
     let mut words = command.split(' ');
     let status = Command::new(words.next().unwrap()).args(words).status();
     assert!(status.expect("it can be started").success(), "{command}");
 }
 
 /// A process in a network namespace of its own, connected to ours. It ends with this value.
-struct Neighbour(Child);
+pub(crate) struct Neighbour(Child);
 
 impl Drop for Neighbour {
     fn drop(&mut self) {
@@ -108,7 +131,7 @@ impl Drop for Neighbour {
     }
 }
 
-async fn make_network(folder: &std::path::Path) -> Neighbour {
+pub(crate) async fn make_network(folder: &std::path::Path) -> Neighbour {
     let child = Command::new("unshare")
         .args(["--net", "python3", "-c", NEIGHBOUR])
         .stderr(Stdio::null())
@@ -144,7 +167,7 @@ async fn make_network(folder: &std::path::Path) -> Neighbour {
     neighbour
 }
 
-fn decoy(address: &str) -> TcpListener {
+pub(crate) fn decoy(address: &str) -> TcpListener {
     let decoy = TcpListener::bind((address, 80)).unwrap();
     decoy.set_nonblocking(true).unwrap();
     decoy

@@ -12,6 +12,7 @@ mod integrity;
 mod life;
 mod lifecycle;
 mod logs;
+mod nat;
 mod reclaim;
 mod scale;
 mod stream;

@@ -80,6 +80,7 @@ fn apply(spec: &mut RevisionSpec, settings: Settings) {
     spec.memory = settings.memory.unwrap_or(spec.memory);
     spec.timeout = settings.timeout.unwrap_or(spec.timeout);
     spec.scratch = settings.scratch.unwrap_or(spec.scratch);
+    spec.outside = settings.outside.unwrap_or(spec.outside);
     spec.environment.extend(settings.set_environment);
     for name in &settings.unset_environment {
         spec.environment.remove(name);
@@ -97,6 +98,7 @@ fn first_spec() -> RevisionSpec {
         scratch: Mebibytes(512),
         environment: Default::default(),
         concurrency: NonZeroU32::MIN,
+        outside: sonagi_model::Outside::Open,
     }
 }
 
@@ -172,6 +174,7 @@ impl TestAdapter {
             memory: live.spec.memory,
             timeout_ms: live.spec.timeout.as_millis() as u64,
             scratch: live.spec.scratch,
+            outside: live.spec.outside,
             environment: live.spec.environment.clone(),
             revision: live.id,
             digest: live.artifact.digest,

@@ -65,7 +65,8 @@ pub struct Settings {
     #[arg(long, env = "SONAGI_CELLS", value_name = "CELLS", hide_env_values = true)]
     cells: Option<usize>,
 
-    /// How functions reach the outside: the best this host offers, a proxy of which variables tell, or not at all
+    /// How functions reach the outside: the best this host offers; addresses of their own, translated by the host's packet
+    /// filter; a network stack in user space (not in this build); a proxy of which variables tell; or not at all
     /// [default: auto]
     #[arg(long, env = "SONAGI_EGRESS", value_enum, value_name = "WAY", hide_env_values = true)]
     egress: Option<Way>,
@@ -122,6 +123,8 @@ enum Cpu {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Way {
     Auto,
+    Nat,
+    Userspace,
     Proxy,
     None,
 }
@@ -237,6 +240,8 @@ pub fn options(defaults: &Options, flags: &Settings, file: &File) -> Options {
         cells: pick!(cells).unwrap_or(default.cells),
         egress: pick!(egress).map_or(default.egress, |way| match way {
             Way::Auto => Egress::Auto,
+            Way::Nat => Egress::Nat,
+            Way::Userspace => Egress::Userspace,
             Way::Proxy => Egress::Proxy,
             Way::None => Egress::None,
         }),
