@@ -104,7 +104,7 @@ async fn functions_with_addresses_reach_the_world_and_nobody_reaches_them() {
     let own_port = own.local_addr().unwrap().port();
     assert_eq!(switched(), ["0", "0"]);
 
-    let mut platform = Setup::new().set("egress", "auto").start().await;
+    let platform = Setup::new().set("egress", "auto").start().await;
     assert_eq!(switched(), ["1", "1"]);
     for name in ["reach", "other"] {
         deploy(&platform, &Project::python(name, FUNCTION), &["--timeout", "60s"]).await;
@@ -162,6 +162,10 @@ async fn functions_with_addresses_reach_the_world_and_nobody_reaches_them() {
     }
     check_doctor(&platform).await;
 
+    check_the_end(platform).await;
+}
+
+async fn check_the_end(mut platform: Platform) {
     platform.stop().await;
     assert_eq!((switched(), tables()), (["0", "0"].map(str::to_owned), String::new()));
     until("every interface is gone", PATIENCE, async || {
