@@ -1,4 +1,4 @@
-//! Chores of the checkout: `cargo xtask setup|tidy|test|attacks|demo|bench|chaos`.
+//! Chores of the checkout: `cargo xtask setup|tidy|test|attacks|guest|demo|bench|chaos`.
 //!
 //! Each command installs what it needs, says so, and writes only below the checkout (`target/`, `.cache/`) and to
 //! temporary directories.
@@ -8,6 +8,7 @@ mod bench;
 mod chaos;
 mod checkout;
 mod demo;
+mod guest;
 mod setup;
 mod shell;
 mod suite;
@@ -50,6 +51,11 @@ enum Chore {
         /// Only attacks whose name contains this.
         filter: Option<String>,
     },
+    /// Run the sandbox's tests on unified control groups, in an emulated machine.
+    Guest {
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
     /// Show the six steps end to end on a temporary platform (release build).
     Demo,
     /// Measure beside the references (release build).
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
         Chore::Test { filter } => suite::run(&checkout, filter.as_deref()),
         Chore::Chaos { campaign } => chaos::run(&checkout, &campaign),
         Chore::Attacks { filter } => attacks::run(&checkout, filter.as_deref()),
+        Chore::Guest { filter } => guest::run(&checkout, filter.as_deref()),
         Chore::Demo => demo::run(&checkout),
         Chore::Bench { suite, record, scale } => bench::run(&checkout, suite.as_deref(), record, scale),
     };

@@ -7,11 +7,19 @@ use anyhow::{Result, bail};
 use crate::shell;
 
 /// A program that must be there.
-struct Need {
+#[derive(Debug)]
+pub struct Need {
     /// Shows that it is there.
     probe: &'static [&'static str],
     /// The packages that bring it.
     packages: &'static [&'static str],
+}
+
+impl Need {
+    /// A program and the packages that bring it.
+    pub const fn new(probe: &'static [&'static str], packages: &'static [&'static str]) -> Self {
+        Self { probe, packages }
+    }
 }
 
 const NEEDS: &[Need] = &[
@@ -37,12 +45,20 @@ const NEEDS: &[Need] = &[
     },
 ];
 
-/// Installs what is missing.
+/// Installs what is missing of what every test needs.
+///
+/// # Errors
+/// As [`install`].
+pub fn run() -> Result<()> {
+    install(NEEDS)
+}
+
+/// Installs what is missing of some programs.
 ///
 /// # Errors
 /// Something is missing and this is no Debian, or not root, or the installation failed.
-pub fn run() -> Result<()> {
-    let missing = missing(|probe| shell::succeeds(Command::new(probe[0]).args(&probe[1..])));
+pub fn install(needs: &[Need]) -> Result<()> {
+    let missing = missing(needs, |probe| shell::succeeds(Command::new(probe[0]).args(&probe[1..])));
     if missing.is_empty() {
         return Ok(());
     }
@@ -62,8 +78,8 @@ pub fn run() -> Result<()> {
     )
 }
 
-fn missing(is_there: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
-    NEEDS
+fn missing(needs: &[Need], is_there: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
+    needs
         .iter()
         .filter(|need| !is_there(need.probe))
         .flat_map(|need| need.packages)
@@ -77,7 +93,10 @@ mod tests {
 
     #[test]
     fn only_packages_of_missing_programs_are_named() {
-        assert_eq!(missing(|_| true), Vec::<&str>::new());
-        assert_eq!(missing(|probe| probe[0] != "python3"), ["python3", "python3-venv"]);
+        assert_eq!(missing(NEEDS, |_| true), Vec::<&str>::new());
+        assert_eq!(
+            missing(NEEDS, |probe| probe[0] != "python3"),
+            ["python3", "python3-venv"]
+        );
     }
 }

@@ -4,11 +4,11 @@
 //! Everything but Debian's packages goes to the checkout's `.cache/`. Pins are the committed files below
 //! `tests/conformance/clients/`.
 
-mod debian;
+pub mod debian;
 mod node;
 mod python;
 pub mod references;
-mod stamp;
+pub mod stamp;
 
 use anyhow::Result;
 
