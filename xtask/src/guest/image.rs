@@ -32,9 +32,9 @@ const MODULES: [&str; 6] = [
 const FIRST: &str = "#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs dev /dev
 for module in MODULES; do /bin/busybox insmod /modules/$module.ko; done
-/bin/busybox mount -t ext4 /dev/vda /root
-/bin/busybox mount --move /dev /root/dev
-exec /bin/busybox switch_root /root /sbin/guest
+/bin/busybox mount -t ext4 /dev/vda /system
+/bin/busybox mount --move /dev /system/dev
+exec /bin/busybox switch_root /system /sbin/guest
 ";
 /// The only process of the system: one tree of control groups, no loopback but its own, then the payload.
 const SECOND: &str = "#!/bin/sh
@@ -115,7 +115,7 @@ fn fetch_kernel(work: &Path, into: &Path) -> Result<()> {
 }
 
 fn make_initramfs(kernel: &Path, content: &Path, into: &Path) -> Result<()> {
-    for name in ["bin", "dev", "root", "modules"] {
+    for name in ["bin", "dev", "system", "modules"] {
         fs::create_dir_all(content.join(name))?;
     }
     let busybox = shell::read(Command::new("sh").args(["-c", "command -v busybox"]))?;
