@@ -11,6 +11,7 @@ use sonagi_ports::{Clock, Entropy, Interpreters, Language, Sandbox, SystemClock,
 use sonagi_sandbox_linux::LinuxSandbox;
 use sonagi_sandbox_linux::interpreter::{HostInterpreters, Search};
 use sonagi_store::{StateDir, Stores};
+use sonagi_triggers::{BUS_DESTINATION, Broker, Clockwork};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -119,7 +120,12 @@ pub(crate) async fn assemble(
     let catalog = Arc::new(catalog.map_err(|error| broken(state, error))?);
     let interpreters = open_interpreters(options, state).await?;
     make_interpreters_ready(&interpreters, &tasks);
+    let broker = Arc::new(Broker::new());
+    let clockwork = Clockwork::new(&records, Arc::clone(&stores.metadata), Arc::clone(&clock));
+    let clockwork = Arc::new(clockwork);
     let ground = Ground {
+        broker: Arc::clone(&broker),
+        clockwork: Arc::clone(&clockwork),
         options: options.clone(),
         address,
         folder: state.path().to_owned(),
@@ -160,7 +166,9 @@ pub(crate) async fn assemble(
         Arc::clone(&clock),
     );
     let _ = retire.dispatcher.set(dispatcher.clone());
-    let mut routes = Routes::new().destination(web::ADAPTER, Arc::new(WebDestination::new()));
+    let mut routes = Routes::new()
+        .destination(web::ADAPTER, Arc::new(WebDestination::new()))
+        .destination(BUS_DESTINATION, Arc::clone(&broker) as _);
     for provider in &registered {
         for (contract, targets) in &provider.targets {
             routes = routes.functions(contract, Arc::clone(targets));
@@ -189,6 +197,9 @@ pub(crate) async fn assemble(
         let opened = (provider.open)(engine.clone()).await;
         providers.push(opened.map_err(|error| broken(state, error))?);
     }
+    // Everybody has said what is to tick, and which events are wanted.
+    broker.attach(Arc::new(asynchronous.clone()));
+    tasks.spawn(clockwork.run(stop.clone()));
 
     let bearer = bearer_token(state, entropy.as_ref())?;
     let native = NativeState {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use sonagi_control::Catalog;
 use sonagi_ports::{Clock, Entropy, MetadataStore, Record, StoreError};
+use sonagi_triggers::{Broker, Clockwork};
 
 use crate::auth::{Accounts, AuthMode, Verifier};
 use crate::control::{CodeLinks, Control, RuntimeCheck};
 use crate::credentials::TemporaryCredentials;
+use crate::eventing::{Bridge, BridgeParts, BusDeliveries, Reach, Scheduler, SchedulerParts};
 use crate::front::{Front, FrontParts};
 use crate::invoke::{Invoker, Runner};
 use crate::limits::LambdaLimits;
@@ -79,6 +81,12 @@ pub struct AwsDeps<'a> {
     pub store: Arc<dyn MetadataStore>,
     /// Keys of instances.
     pub credentials: Arc<TemporaryCredentials>,
+    /// The platform's bus.
+    pub broker: Arc<Broker>,
+    /// What ticks.
+    pub clockwork: Arc<Clockwork>,
+    /// Buses as destinations, as they are registered.
+    pub buses: Arc<BusDeliveries>,
     /// Which runtimes this host has: the [`AwsContract`](crate::AwsContract).
     pub contract: Arc<dyn RuntimeCheck>,
     /// The wall clock.
@@ -87,6 +95,34 @@ pub struct AwsDeps<'a> {
     pub entropy: Arc<dyn Entropy>,
     /// Settings.
     pub options: AwsOptions,
+}
+
+impl AwsDeps<'_> {
+    /// Takes up buses and schedules.
+    fn eventing(&self) -> Result<(Arc<Bridge>, Arc<Scheduler>), StoreError> {
+        let reach = Reach {
+            catalog: Arc::clone(&self.catalog),
+            runner: Arc::clone(&self.runner),
+        };
+        let bridge = Bridge::open(BridgeParts {
+            records: self.records,
+            store: Arc::clone(&self.store),
+            reach: reach.clone(),
+            broker: Arc::clone(&self.broker),
+            clockwork: Arc::clone(&self.clockwork),
+            clock: Arc::clone(&self.clock),
+        })?;
+        self.buses.attach(Arc::clone(&bridge));
+        let scheduler = Scheduler::open(SchedulerParts {
+            records: self.records,
+            store: Arc::clone(&self.store),
+            reach,
+            clockwork: Arc::clone(&self.clockwork),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        })?;
+        Ok((bridge, scheduler))
+    }
 }
 
 /// What several parts stand on.
@@ -162,6 +198,7 @@ impl Aws {
     /// # Errors
     /// [`StoreError`]: an account cannot be read, or the first one cannot be stored.
     pub async fn new(deps: AwsDeps<'_>) -> Result<Self, StoreError> {
+        let (bridge, scheduler) = deps.eventing()?;
         let AwsDeps {
             catalog,
             runner,
@@ -172,6 +209,7 @@ impl Aws {
             clock,
             entropy,
             options,
+            ..
         } = deps;
         let mut limits = options.limits.clone();
         limits.account_concurrency = options.account_concurrency;
@@ -214,6 +252,8 @@ impl Aws {
             control: Arc::clone(&control),
             invoker: Arc::clone(&invoker),
             urls,
+            bridge,
+            scheduler,
             limits,
             base_domain: options.base_domain,
         }));

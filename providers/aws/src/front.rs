@@ -15,6 +15,7 @@ use sonagi_wire::{Body, Claim, Head, Surface};
 use crate::auth::{AuthMode, Door, Verifier};
 use crate::control::{CodeLinks, Control, ControlCall, DOWNLOAD_PATH, Operation, Query, RunOperation, is_dated, route};
 use crate::errors::{Code, LambdaError};
+use crate::eventing::{self, Bridge, Scheduler};
 use crate::intake::{self, Intake};
 use crate::invoke::{InvokeCall, Invoker, REQUEST_ID, is_event};
 use crate::limits::LambdaLimits;
@@ -38,6 +39,8 @@ pub(crate) struct FrontParts {
     pub(crate) control: Arc<Control>,
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) urls: UrlPlane,
+    pub(crate) bridge: Arc<Bridge>,
+    pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) limits: Arc<LambdaLimits>,
     /// Base of host names that are this platform's own, for requests that are not authenticated.
     pub(crate) base_domain: String,
@@ -148,22 +151,21 @@ impl FrontParts {
                 Err(error) => error.response(),
             };
         }
+        let limit = match service {
+            Service::Events | Service::Scheduler => eventing::REQUEST_MAX,
+            Service::Lambda | Service::Sts | Service::Query(_) | Service::S3 | Service::Json(_) => FOREIGN_REQUEST,
+        };
         let too_large = LambdaError::new(
             Code::RequestEntityTooLarge,
-            format!("Request must be smaller than {FOREIGN_REQUEST} bytes"),
+            format!("Request must be smaller than {limit} bytes"),
         );
-        let read = intake::read(
-            body,
-            Intake {
-                limit: FOREIGN_REQUEST,
-                too_large,
-            },
-        )
-        .await;
+        let read = intake::read(body, Intake { limit, too_large }).await;
         let verified = read.and_then(|body| pending.finish(parts, &body).map(|caller| (caller, body)));
         match verified {
             Ok((caller, body)) => match service {
                 Service::Sts => identity(parts, &body, &caller),
+                Service::Events => self.bridge.serve(parts, &body, &caller).await,
+                Service::Scheduler => self.scheduler.serve(parts, &body, &caller).await,
                 Service::Lambda | Service::Query(_) | Service::S3 | Service::Json(_) => foreign(&service),
             },
             Err(error) => error.response(),

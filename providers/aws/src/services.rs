@@ -19,6 +19,10 @@ pub(crate) enum Service {
     Sts,
     /// Simple Storage Service.
     S3,
+    /// EventBridge.
+    Events,
+    /// EventBridge Scheduler.
+    Scheduler,
     /// Another that answers XML.
     Query(String),
     /// Another that answers JSON.
@@ -31,6 +35,8 @@ impl Service {
             "lambda" => Self::Lambda,
             "sts" => Self::Sts,
             "s3" => Self::S3,
+            "events" => Self::Events,
+            "scheduler" => Self::Scheduler,
             "iam" | "cloudformation" | "sns" | "ec2" | "elasticloadbalancing" | "autoscaling" | "monitoring" => {
                 Self::Query(name.to_owned())
             }
@@ -97,7 +103,7 @@ pub(crate) fn foreign(service: &Service) -> Response<Body> {
             headers.insert("x-amzn-errortype", HeaderValue::from_static("UnknownOperationException"));
             response
         }
-        Service::Lambda | Service::Sts => query_error("InvalidAction", "This operation is not offered."),
+        Service::Lambda | Service::Sts | Service::Events | Service::Scheduler => query_error("InvalidAction", "This operation is not offered."),
     }
 }
 

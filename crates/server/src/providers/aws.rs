@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use sonagi_aws::{
-    Aws, AwsContract, AwsDeps, AwsOptions, CONTRACT, LambdaTargets, RuntimeOptions, TemporaryCredentials,
+    Aws, AwsContract, AwsDeps, AwsOptions, BUS_ADAPTER, BusDeliveries, CONTRACT, LambdaTargets, RuntimeOptions,
+    TemporaryCredentials,
 };
 
 use super::{Engine, Failure, Ground, Provider, Registered};
@@ -32,18 +33,20 @@ pub(super) fn register(ground: &Ground) -> Result<Registered, Failure> {
         ground.options.account_concurrency,
         ground.retry_rules(),
     );
-    let (ground, opened) = (ground.clone(), Arc::clone(&contract));
+    let buses = Arc::new(BusDeliveries::default());
+    let destinations = vec![(BUS_ADAPTER.to_owned(), Arc::clone(&buses) as _)];
+    let (ground, opened) = (ground.clone(), (Arc::clone(&contract), buses));
     Ok(Registered {
         contracts: vec![contract],
         targets: vec![(CONTRACT.to_owned(), Arc::new(targets))],
-        destinations: Vec::new(),
+        destinations,
         open: Box::new(move |engine| open(ground, opened, credentials, engine).boxed()),
     })
 }
 
 async fn open(
     ground: Ground,
-    contract: Arc<AwsContract>,
+    (contract, buses): (Arc<AwsContract>, Arc<BusDeliveries>),
     credentials: Arc<TemporaryCredentials>,
     engine: Engine,
 ) -> Result<Provider, Failure> {
@@ -60,6 +63,9 @@ async fn open(
         records: &ground.records,
         store: ground.store,
         credentials,
+        broker: ground.broker,
+        clockwork: ground.clockwork,
+        buses,
         contract: Arc::clone(&contract) as _,
         clock: ground.clock,
         entropy: ground.entropy,

@@ -18,6 +18,7 @@ use sonagi_ports::{
     Adapter, Archive, Clock, Contract, Destination, Entropy, EventTargets, Interpreters, MetadataStore, Mount, Record,
     RetryRules,
 };
+use sonagi_triggers::{Broker, Clockwork};
 use sonagi_wire::Surface;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +55,10 @@ pub(crate) struct Ground {
     pub(crate) interpreters: Arc<dyn Interpreters>,
     /// Mounts that every instance has.
     pub(crate) base_system: Vec<Mount>,
+    /// The platform's bus.
+    pub(crate) broker: Arc<Broker>,
+    /// What ticks.
+    pub(crate) clockwork: Arc<Clockwork>,
     /// The wall clock.
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.

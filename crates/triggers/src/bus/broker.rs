@@ -73,7 +73,8 @@ impl Broker {
         Self::default()
     }
 
-    /// Says where events are stored. To be called once, before anything is published.
+    /// Says where events are stored. To be called once, when everybody has subscribed: until then nothing is published, and
+    /// what an earlier process left waits.
     pub fn attach(&self, intake: Arc<dyn EventIntake>) {
         let _ = self.intake.set(intake);
     }
@@ -126,6 +127,9 @@ impl Broker {
     /// # Errors
     /// [`DeliveryError`]: one of them could not take it.
     pub async fn spread(&self, notice: &Notice) -> Result<(), DeliveryError> {
+        if self.intake.get().is_none() {
+            return Err(DeliveryError::Unavailable("the platform is starting".to_owned()));
+        }
         let mut failed = Ok(());
         for subscriber in self.all() {
             // All others get it even so; the tokens remember.

@@ -26,6 +26,9 @@ pub const BUS_ADAPTER: &str = "aws-events";
 /// The destination that web addresses are registered as.
 pub const WEB_ADAPTER: &str = "web";
 
+/// The attribute of a message for a queue that is no message attribute: its group, bare.
+pub(crate) const MESSAGE_GROUP: &str = "MessageGroupId";
+
 /// Longest `ErrorMessage` of a dead letter, bytes.
 const ERROR_MESSAGE_MAX: usize = 1024;
 

@@ -7,6 +7,6 @@ mod lineage;
 mod targets;
 
 pub use ends::{BUS_ADAPTER, QUEUE_ADAPTER, WEB_ADAPTER};
-pub(crate) use ends::{Place as DestinationPlace, place_of};
+pub(crate) use ends::{MESSAGE_GROUP, Place as DestinationPlace, place_of};
 pub(crate) use lineage::{LOOP_LIMIT, count_of, extended};
 pub use targets::LambdaTargets;

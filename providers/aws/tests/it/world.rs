@@ -9,11 +9,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sonagi_aws::{Aws, AwsDeps, AwsOptions, RuntimeCheck, TemporaryCredentials};
+use sonagi_aws::{Aws, AwsDeps, AwsOptions, BusDeliveries, RuntimeCheck, TemporaryCredentials};
 use sonagi_control::{Catalog, Retired};
 use sonagi_model::{FunctionId, RevisionId};
 use sonagi_ports::fake::{FakeArtifactStore, FakeMetadataStore};
 use sonagi_ports::{Adapter, ContractError, MetadataStore, SystemClock, SystemEntropy};
+use sonagi_triggers::{Broker, Clockwork};
 use sonagi_wire::{Claim, Head, HttpLimits, Surface, accept_loop};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -112,6 +113,9 @@ impl World {
             records: &records,
             store: disk.metadata.clone(),
             credentials: credentials.clone(),
+            broker: Arc::new(Broker::new()),
+            clockwork: Arc::new(Clockwork::new(&records, disk.metadata.clone(), clock.clone())),
+            buses: Arc::new(BusDeliveries::default()),
             contract: Arc::new(Host),
             clock,
             entropy,
