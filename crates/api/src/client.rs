@@ -1,5 +1,6 @@
 //! An asynchronous client of the native API over plain HTTP/1.1.
 
+mod bindings;
 mod calls;
 mod events;
 mod logs;

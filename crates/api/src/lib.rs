@@ -33,6 +33,10 @@
 //! | `GET /dlq` | scope, `function`, `before`, `limit` | → [`Events`]: dead letters, newest first |
 //! | `POST /dlq/ID/redrive` | | → 202 [`Repeated`] |
 //! | `DELETE /dlq/ID` | | → 204 |
+//! | `GET /bindings` | scope | → [`Bindings`], by name |
+//! | `POST /bindings` | scope | [`NewBinding`] → 201 [`Binding`] |
+//! | `DELETE /bindings/NAME` | scope | → 204 |
+//! | `POST /bus/BUS/events` | scope | CloudEvents: binary, structured or a batch → 202 [`Published`], after they are durable |
 //! | `GET /usage` | scope, `since`, `until` | → [`Usage`] |
 //! | `GET /accounts` | `provider` | → [`Accounts`] |
 //! | `POST /accounts` | `provider` | [`NewAccount`] → 201 [`Account`] |
@@ -48,6 +52,7 @@
 
 mod account;
 mod backup;
+mod binding;
 mod client;
 mod error;
 mod event;
@@ -60,6 +65,7 @@ mod usage;
 
 pub use account::{Account, Accounts, Environment, NewAccount, Variable};
 pub use backup::{BackupReport, BackupRequest};
+pub use binding::{Binding, BindingSource, Bindings, NewBinding, Published};
 pub use client::{Client, ClientError, EventsFilter, Invoked, LogFilter, LogStream, RunFilter, Scope};
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use event::{CancelledEvent, Event, EventLife, EventTotals, Events, Repeated};

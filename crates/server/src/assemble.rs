@@ -7,11 +7,11 @@ use std::time::Duration;
 use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, Routes};
 use sonagi_pool::{Contracts, Pool, PoolOptions};
-use sonagi_ports::{Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
+use sonagi_ports::{Adapter, Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
 use sonagi_sandbox_linux::LinuxSandbox;
 use sonagi_sandbox_linux::interpreter::{HostInterpreters, Search};
 use sonagi_store::{StateDir, Stores};
-use sonagi_triggers::{BUS_DESTINATION, Broker, Clockwork};
+use sonagi_triggers::{BUS_DESTINATION, Bindings, Broker, Clockwork};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -123,6 +123,14 @@ pub(crate) async fn assemble(
     let broker = Arc::new(Broker::new());
     let clockwork = Clockwork::new(&records, Arc::clone(&stores.metadata), Arc::clone(&clock));
     let clockwork = Arc::new(clockwork);
+    let bindings = Bindings::open(
+        &records,
+        Arc::clone(&stores.metadata),
+        Arc::clone(&clockwork),
+        &broker,
+        Arc::clone(&clock),
+    );
+    let bindings = bindings.map_err(|error| broken(state, error))?;
     let ground = Ground {
         broker: Arc::clone(&broker),
         clockwork: Arc::clone(&clockwork),
@@ -197,13 +205,17 @@ pub(crate) async fn assemble(
         let opened = (provider.open)(engine.clone()).await;
         providers.push(opened.map_err(|error| broken(state, error))?);
     }
+    let adapters: Vec<Arc<dyn Adapter>> = providers.iter().map(|provider| Arc::clone(&provider.adapter)).collect();
+    bindings.attach(adapters.clone());
     // Everybody has said what is to tick, and which events are wanted.
     broker.attach(Arc::new(asynchronous.clone()));
     tasks.spawn(clockwork.run(stop.clone()));
 
     let bearer = bearer_token(state, entropy.as_ref())?;
     let native = NativeState {
-        adapters: providers.iter().map(|provider| Arc::clone(&provider.adapter)).collect(),
+        adapters,
+        bindings,
+        broker,
         catalog: Arc::clone(&catalog),
         runs: Arc::clone(&stores.runs),
         backup: Arc::new(stores.backup()),

@@ -4,6 +4,7 @@
 mod access;
 mod answer;
 mod backup;
+mod bindings;
 mod body;
 mod calls;
 mod convert;
@@ -28,6 +29,7 @@ use axum::routing::{delete, get, post, put};
 use sonagi_api as api;
 use sonagi_control::Catalog;
 use sonagi_ports::{Adapter, Clock, Interpreters, LogSink, RunStore, UsageRow};
+use sonagi_triggers::{Bindings, Broker};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -84,6 +86,10 @@ pub struct NativeState {
     pub runs: Arc<dyn RunStore>,
     /// Accepted events.
     pub events: Events,
+    /// What functions run by.
+    pub bindings: Arc<Bindings>,
+    /// The bus.
+    pub broker: Arc<Broker>,
     /// Writes backups.
     pub backup: Arc<dyn Backups>,
     /// Output of functions.
@@ -173,6 +179,9 @@ pub fn router(state: NativeState) -> Router {
         .route("/dlq", get(events::letters))
         .route("/dlq/{id}", delete(events::drop_letter))
         .route("/dlq/{id}/redrive", post(events::redrive))
+        .route("/bindings", get(bindings::list).post(bindings::add))
+        .route("/bindings/{name}", delete(bindings::remove))
+        .route("/bus/{bus}/events", post(bindings::publish))
         .route("/usage", get(runs::usage))
         .route("/accounts", get(platform::accounts).post(platform::add_account))
         .route("/accounts/{id}", delete(platform::remove_account))

@@ -11,8 +11,10 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
 use sonagi_api as api;
-use sonagi_ports::{Interpreter, Interpreters, Language};
+use sonagi_ports::fake::FakeMetadataStore;
+use sonagi_ports::{Clock, Interpreter, Interpreters, Language, MetadataStore};
 use sonagi_store::{BackupError, BackupReport};
+use sonagi_triggers::{Bindings, Broker, Clockwork};
 use sonagi_wire::{BoxError, HttpLimits, accept_loop};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +68,14 @@ impl Backups for NoBackups {
 /// What the native API works with here: the adapter, its stores, a made-up tariff of one dollar for each attempt.
 #[must_use]
 pub fn state(adapter: &Arc<TestAdapter>) -> NativeState {
+    let store: Arc<dyn MetadataStore> = Arc::new(FakeMetadataStore::new());
+    let clock: Arc<dyn Clock> = Arc::clone(&adapter.clock) as _;
+    let clockwork = Arc::new(Clockwork::new(&[], Arc::clone(&store), Arc::clone(&clock)));
+    let broker = Arc::new(Broker::new());
+    let bindings = Bindings::open(&[], store, clockwork, &broker, clock).expect("there is nothing to read");
     NativeState {
+        bindings,
+        broker,
         adapters: vec![Arc::clone(adapter) as _],
         catalog: Arc::clone(&adapter.catalog),
         runs: Arc::clone(&adapter.runs) as _,

@@ -16,6 +16,7 @@ pub mod invoke;
 pub mod logs;
 pub mod ls;
 pub mod new;
+pub mod on;
 pub mod replay;
 pub mod restore;
 pub mod rm;

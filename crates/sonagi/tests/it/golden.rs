@@ -31,6 +31,7 @@ const COMMANDS: &[&str] = &[
     "events",
     "replay",
     "dlq",
+    "on",
     "show",
     "ls",
     "rm",
