@@ -30,6 +30,8 @@ const NAME_MAX: usize = 64;
 const PAYLOAD_MAX: usize = 64 * 1024;
 /// Between namespace and name in a key: neither has it.
 const SEPARATOR: char = ' ';
+/// How long the tick of a schedule is made up for that has only one.
+const ONCE_GRACE: Duration = Duration::from_secs(23 * 3600);
 /// How long `all` missed ticks are made up for.
 const ALL_GRACE: Duration = Duration::from_secs(3600);
 
@@ -158,6 +160,11 @@ fn plan_of(
         "once" => (Missed::Once, MissedRules::default().grace),
         "all" => (Missed::All, ALL_GRACE),
         other => return invalid(format!("missed {other:?} is none of skip, once, all")),
+    };
+    // One that ticks once is made up for as long as its function's provider knows tokens.
+    let grace = match &timing {
+        Timing::Once(_) => ONCE_GRACE,
+        Timing::Every { .. } | Timing::Cron(_) => grace,
     };
     let plan = Plan {
         timing,

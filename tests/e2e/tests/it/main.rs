@@ -15,5 +15,6 @@ mod logs;
 mod nat;
 mod reclaim;
 mod scale;
+mod schedules;
 mod stream;
 mod whisk;
