@@ -106,7 +106,8 @@ pub fn usage(root: u32) -> Usage {
                 .and_then(|number| number.parse::<u64>().ok())
                 .unwrap_or(0)
         };
-        total.resident_kib += number(&read("status"), "VmRSS:");
+        // What several processes share, prepared runtimes above all, is counted once.
+        total.resident_kib += number(&read("smaps_rollup"), "Pss:");
         total.written += number(&read("io"), "write_bytes:");
         // Fields 14 and 15, counted from behind the name, which may hold spaces.
         let stat = read("stat");
