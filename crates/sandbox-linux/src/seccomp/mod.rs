@@ -51,6 +51,12 @@ pub fn bytes() -> &'static [u8] {
     &BYTES
 }
 
+/// Numbers whose calls the filter of this machine refuses whatever their arguments are, each with its error, or none where
+/// it pretends success; the last is the first that is newer than the table. To compare the table with a kernel.
+pub fn refused() -> impl Iterator<Item = (u32, Option<Errno>)> {
+    program::refused(&NATIVE)
+}
+
 /// Confines the calling thread and all that it makes to the filter, for ever.
 ///
 /// # Errors

@@ -109,27 +109,35 @@ pub(super) fn compile(architecture: &Architecture) -> Vec<sock_filter> {
 /// First numbers of runs with the same answer, in order. The last run goes on for ever: what is newer than the table
 /// does not exist, so that libraries fall back.
 fn ranges(architecture: &Architecture) -> Vec<(u32, Entry)> {
-    let newest = architecture
-        .numbers
-        .iter()
-        .map(|(_, number)| *number)
-        .max()
-        .unwrap_or(0);
     let mut ranges: Vec<(u32, Entry)> = Vec::new();
-    for number in 0..=newest + 1 {
-        let entry = architecture
-            .numbers
-            .iter()
-            .find(|(_, known)| *known == number)
-            // A number without a call: as the kernel would answer.
-            .map_or(Entry::Always(Answer::Fail(rustix::io::Errno::NOSYS)), |(name, _)| {
-                entry(name)
-            });
+    for (number, entry) in entries(architecture) {
         if ranges.last().is_none_or(|(_, last)| !last.same(entry)) {
             ranges.push((number, entry));
         }
     }
     ranges
+}
+
+/// What the table says about every number, up to the first that is newer than it.
+fn entries(architecture: &Architecture) -> impl Iterator<Item = (u32, Entry)> {
+    let numbers = architecture.numbers.iter();
+    let newest = numbers.map(|(_, number)| *number).max().unwrap_or(0);
+    (0..=newest + 1).map(|number| {
+        let known = architecture.numbers.iter().find(|(_, known)| *known == number);
+        // A number without a call: as the kernel would answer.
+        let none = Entry::Always(Answer::Fail(rustix::io::Errno::NOSYS));
+        (number, known.map_or(none, |(name, _)| entry(name)))
+    })
+}
+
+/// Numbers whose calls do nothing, whatever their arguments are, with the error that they end with; `None`: they pretend to
+/// have succeeded.
+pub(super) fn refused(architecture: &Architecture) -> impl Iterator<Item = (u32, Option<rustix::io::Errno>)> {
+    entries(architecture).filter_map(|(number, entry)| match entry {
+        Entry::Always(Answer::Fail(errno)) => Some((number, Some(errno))),
+        Entry::Always(Answer::Pretend) => Some((number, None)),
+        Entry::Always(Answer::Allow | Answer::Kill) | Entry::Depends(_) => None,
+    })
 }
 
 /// What the table says about a call. One that it does not name may not be used.

@@ -77,6 +77,33 @@ fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     rustix::thread::unshare(flags)
 }
 
+/// Makes each call that it is told the number of, with zeros, and prints what came of it.
+const CALLS: &str = "
+import ctypes, sys
+library = ctypes.CDLL(None, use_errno=True)
+for number in sys.argv[1].split():
+    ctypes.set_errno(0)
+    result = library.syscall(int(number), 0, 0, 0, 0, 0, 0)
+    print(number, result, ctypes.get_errno())
+";
+
+#[test]
+fn the_kernel_refuses_every_number_that_the_table_refuses() {
+    let table: Vec<_> = seccomp::refused().collect();
+    let numbers: Vec<String> = table.iter().map(|(number, _)| number.to_string()).collect();
+    let output = confined(|| Command::new("python3").args(["-c", CALLS, &numbers.join(" ")]).output()).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected: Vec<String> = (table.iter())
+        .map(|(number, errno)| match errno {
+            Some(errno) => format!("{number} -1 {}", errno.raw_os_error()),
+            None => format!("{number} 0 0"),
+        })
+        .collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected, "{output:?}");
+    // Of about 470 numbers, holes included, a good part is refused.
+    assert!(expected.len() > 100, "{} numbers", expected.len());
+}
+
 #[test]
 fn flushing_the_host_is_a_pretence() {
     let file = tempfile::tempfile().unwrap();
