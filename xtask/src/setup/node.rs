@@ -50,6 +50,7 @@ fn host_has(major: &str) -> bool {
 const SETS: &[(&str, &str)] = &[
     ("tests/conformance/clients", "npm"),
     ("tests/conformance/clients/openwhisk", "npm-openwhisk"),
+    ("tests/conformance/clients/serverless", "npm-serverless"),
     ("xtask/bundles/openwhisk/node", "bundles/openwhisk/node"),
 ];
 
