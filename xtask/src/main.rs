@@ -1,4 +1,4 @@
-//! Chores of the checkout: `cargo xtask setup|tidy|test|attacks|guest|demo|bench|chaos`.
+//! Chores of the checkout: `cargo xtask setup|tidy|test|attacks|guest|demo|bench|chaos|compat`.
 //!
 //! Each command installs what it needs, says so, and writes only below the checkout (`target/`, `.cache/`) and to
 //! temporary directories.
@@ -7,6 +7,7 @@ mod attacks;
 mod bench;
 mod chaos;
 mod checkout;
+mod compat;
 mod demo;
 mod guest;
 mod setup;
@@ -56,6 +57,12 @@ enum Chore {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Run the conformance cases, and write the table of what works of each provider.
+    Compat {
+        /// Run nothing: what the cases declare passes, which the tests hold.
+        #[arg(long)]
+        declared: bool,
+    },
     /// Show the six steps end to end on a temporary platform (release build).
     Demo,
     /// Measure beside the references (release build).
@@ -81,6 +88,7 @@ fn main() -> ExitCode {
         Chore::Chaos { campaign } => chaos::run(&checkout, &campaign),
         Chore::Attacks { filter } => attacks::run(&checkout, filter.as_deref()),
         Chore::Guest { filter } => guest::run(&checkout, filter.as_deref()),
+        Chore::Compat { declared } => compat::run(&checkout, declared),
         Chore::Demo => demo::run(&checkout),
         Chore::Bench { suite, record, scale } => bench::run(&checkout, suite.as_deref(), record, scale),
     };

@@ -48,6 +48,7 @@ enum Command {
     Backup(command::backup::Backup),
     Restore(command::restore::Restore),
     Doctor(command::doctor::Doctor),
+    Compat(command::compat::Compat),
     Completions(command::completions::Completions),
 }
 
@@ -79,6 +80,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Result {
         Command::Dev(dev) => dev.run(global),
         Command::New(new) => new.run(global),
         Command::Completions(completions) => completions.run(),
+        Command::Compat(compat) => compat.run(global),
         Command::Deploy(deploy) => wait(deploy.run(global)),
         Command::Invoke(invoke) => wait(invoke.run(global)),
         Command::Logs(logs) => wait(logs.run(global)),

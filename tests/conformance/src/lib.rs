@@ -52,12 +52,22 @@ pub async fn run(case: &str) {
     };
     let ended = client.run(arguments, &environment).await;
     println!("{}", ended.stdout);
+    record(case, &ended.stdout);
     assert!(
         ended.success,
         "case {case}: status {:?}\n{}\n{}",
         ended.code, ended.stdout, ended.stderr
     );
     drop(platform);
+}
+
+/// Keeps what a case printed, where `cargo xtask compat` asks for it.
+fn record(case: &str, printed: &str) {
+    if let Some(folder) = std::env::var_os("SONAGI_CONFORMANCE_RESULTS") {
+        let folder = std::path::PathBuf::from(folder);
+        fs::create_dir_all(&folder).expect("the folder of results");
+        fs::write(folder.join(format!("{case}.txt")), printed).expect("a result");
+    }
 }
 
 /// Where to test: a platform made now, or what the variables name.

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod alias;
 pub mod backup;
+pub mod compat;
 pub mod completions;
 pub mod config;
 pub mod deploy;

@@ -45,6 +45,7 @@ const COMMANDS: &[&str] = &[
     "backup",
     "restore",
     "doctor",
+    "compat",
     "completions",
 ];
 
