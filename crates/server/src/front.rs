@@ -27,8 +27,8 @@ pub(crate) struct Front {
 
 impl Front {
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        if let Some(problem) = malformed(&request) {
-            return plain(StatusCode::BAD_REQUEST, problem);
+        if let Err(problem) = Head::from(&request).check_host() {
+            return plain(StatusCode::BAD_REQUEST, format!("{problem}\n"));
         }
         let mut by_path = None;
         for surface in &self.surfaces {
@@ -66,13 +66,6 @@ impl Front {
 }
 
 const GREETING: &str = "Sonagi is running.\nhint: `sonagi deploy DIR` makes source code live; `sonagi env PROVIDER` prints what a provider's clients need\n";
-
-/// What the HTTP library lets through and we do not: HTTP/1.1 needs exactly one `Host`.
-fn malformed(request: &Request<Incoming>) -> Option<&'static str> {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    let named = hosts == 1 || (hosts == 0 && request.uri().host().is_some());
-    (!named && request.version() >= http::Version::HTTP_11).then_some("a request needs exactly one Host header\n")
-}
 
 /// A short text answer.
 pub(crate) fn plain(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {

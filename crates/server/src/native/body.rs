@@ -4,13 +4,15 @@ use axum::body::Body;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use sonagi_api::ErrorCode;
-use sonagi_wire::{BodyError, read_limited};
+use sonagi_wire::{BodyError, TooSlow, read_paced};
 
 use super::answer::Refusal;
 
 /// A whole body.
 pub(super) async fn read(body: Body, what: &str, limit: usize) -> Result<Bytes, Refusal> {
-    read_limited(body, limit).await.map_err(|error| match error {
+    let read = read_paced(body, limit).await;
+    let read = read.map_err(|TooSlow| Refusal::invalid(format!("the {what} came too slowly")))?;
+    read.map_err(|error| match error {
         BodyError::TooLarge { limit } => {
             Refusal::new(ErrorCode::TooLarge, format!("the {what} has more than {limit} bytes"))
         }

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde_json::{Map, Value, json};
 use sonagi_ports::Archive;
-use sonagi_wire::{Body, BodyError, read_limited};
+use sonagi_wire::{Body, BodyError, TooSlow, read_paced};
 
 use crate::accounts::{Account, Accounts};
 use crate::alarms::Alarms;
@@ -276,16 +276,13 @@ pub(crate) struct Limit {
 ///
 /// # Errors
 /// 413, 400 for one that breaks off, 408 for one that does not come.
-pub(crate) async fn read(mut body: Incoming, headers: &HeaderMap, limit: Limit) -> Result<Bytes, WhiskError> {
-    let patience = std::time::Duration::from_secs(300);
-    let reading = tokio::time::timeout(patience, read_limited(&mut body, limit.bytes)).await;
-    match reading {
+pub(crate) async fn read(body: Incoming, headers: &HeaderMap, limit: Limit) -> Result<Bytes, WhiskError> {
+    match read_paced(body, limit.bytes).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(BodyError::TooLarge { .. })) => {
             let declared = headers
                 .get(header::CONTENT_LENGTH)
                 .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-            discard(&mut body, limit.bytes).await;
             let actual = declared.unwrap_or(limit.bytes + 1);
             Err(WhiskError::too_large(
                 limit.what,
@@ -294,23 +291,10 @@ pub(crate) async fn read(mut body: Incoming, headers: &HeaderMap, limit: Limit) 
             ))
         }
         Ok(Err(BodyError::Broken(_))) => Err(WhiskError::malformed("the body broke off")),
-        Err(_elapsed) => Err(WhiskError::new(
+        Err(TooSlow) => Err(WhiskError::new(
             StatusCode::REQUEST_TIMEOUT,
             "The request body did not arrive in time.",
         )),
-    }
-}
-
-/// Reads on for a while, so that a client that sends all before it listens gets its answer.
-async fn discard(body: &mut Incoming, limit: usize) {
-    use http_body_util::BodyExt as _;
-    let mut left = limit + 8 * 1024 * 1024;
-    while let Some(Ok(frame)) = body.frame().await {
-        let size = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(size) {
-            Some(rest) => left = rest,
-            None => return,
-        }
     }
 }
 

@@ -251,6 +251,7 @@ impl WhiskSession {
             connections: CONNECTIONS,
             // A frozen instance cannot notice that its kept connection was closed.
             head_timeout: None,
+            idle_timeout: None,
             ..HttpLimits::default()
         };
         let front = Arc::clone(front);
