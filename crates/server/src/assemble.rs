@@ -10,7 +10,7 @@ use sonagi_pool::{Contracts, Pool, PoolOptions};
 use sonagi_ports::{Adapter, Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
 use sonagi_sandbox_linux::LinuxSandbox;
 use sonagi_sandbox_linux::interpreter::{HostInterpreters, Search};
-use sonagi_store::{StateDir, Stores};
+use sonagi_store::{KeySource, StateDir, Stores};
 use sonagi_triggers::{BUS_DESTINATION, Bindings, Broker, Clockwork};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -100,8 +100,17 @@ pub(crate) async fn assemble(
     } = told;
     let sandbox = way.around(sandbox);
     let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(SystemEntropy::new()));
-    let stores = sonagi_store::open(state, sonagi_store::Options::default()).map_err(|error| broken(state, error))?;
+    let kept = sonagi_store::Options {
+        key: options.key_file.clone().map_or(KeySource::StateDir, KeySource::File),
+        ..sonagi_store::Options::default()
+    };
+    let stores = sonagi_store::open(state, kept).map_err(|error| broken(state, error))?;
     let records = stores.metadata.load().await.map_err(|error| broken(state, error))?;
+    let orphans = stores.remove_orphans(&records).await;
+    let (archives, bytes) = orphans.map_err(|error| broken(state, error))?;
+    if archives > 0 {
+        tracing::info!(archives, bytes, "removed archives of code that no function has");
+    }
     let tasks = TaskTracker::new();
     let ahead = Arc::new(Ahead::default());
     let retire = Arc::new(RetireInstances {
@@ -233,7 +242,12 @@ pub(crate) async fn assemble(
         },
         endpoint: format!("http://{address}"),
         settings,
-        checks: checks::of_host(Arc::clone(&interpreters) as Arc<dyn Interpreters>, groups, way),
+        checks: checks::of_host(
+            Arc::clone(&interpreters) as Arc<dyn Interpreters>,
+            groups,
+            way,
+            checks::secrets(stores.key(), options.key_file.as_deref()),
+        ),
         price: price_by(&providers),
         limits: Limits::default(),
         stop: stop.clone(),

@@ -1,5 +1,6 @@
 //! What `sonagi doctor` hears from a running platform: the host's condition, each finding with what to do about it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sonagi_api::{Check, CheckState};
@@ -9,11 +10,12 @@ use crate::egress::Way;
 use crate::native::Checks;
 
 /// Looks at the host when asked. `groups` says which control groups are in use.
-pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String, way: Way) -> Checks {
+pub(crate) fn of_host(interpreters: Arc<dyn Interpreters>, groups: String, way: Way, secrets: Check) -> Checks {
     Arc::new(move || {
         vec![
             check("groups in use", CheckState::Ok, groups.clone(), None),
             egress_of(&way),
+            secrets.clone(),
             mtu(&way),
             packet_filter(&way),
             names(),
@@ -41,6 +43,23 @@ fn check(name: &str, state: CheckState, found: String, hint: Option<&str>) -> Ch
         found,
         hint: hint.map(str::to_owned),
     }
+}
+
+/// How secrets are kept, by the name of their key and its file.
+pub(crate) fn secrets(key: &str, file: Option<&Path>) -> Check {
+    let (place, hint) = match file {
+        Some(file) => (file.display().to_string(), None),
+        None => (
+            "master.key in the state directory".to_owned(),
+            Some("who copies the whole directory has the key too: `sonagi key rotate --to FILE` puts it elsewhere"),
+        ),
+    };
+    check(
+        "secrets",
+        CheckState::Ok,
+        format!("sealed with key {key}, {place}"),
+        hint,
+    )
 }
 
 fn egress_of(way: &Way) -> Check {

@@ -23,7 +23,10 @@ mod web;
 pub use options::{CpuShare, Egress, Options, OptionsError};
 pub use run::{Error, run, run_with};
 pub use sonagi_sandbox_linux::ProcView;
-pub use sonagi_store::{BackupError, BackupReport, restore};
+pub use sonagi_store::{
+    BackupError, BackupReport, KeyError, KeyReport, KeySource, StateDir, StateDirError, inspect_key, restore,
+    rotate_key,
+};
 
 /// To be called first in `main`, before anything else: if this process was started as the sandbox's spawner, it does that
 /// work and never returns.

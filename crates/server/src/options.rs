@@ -88,6 +88,8 @@ pub struct Options {
     pub uid_count: u32,
     /// Further directories to search for language interpreters.
     pub interpreters: Vec<PathBuf>,
+    /// File with the key that seals secrets; `None`: in the state directory.
+    pub key_file: Option<PathBuf>,
     /// Folder with packages that runtimes bring, one folder for each provider and runtime in it.
     pub bundles: Option<PathBuf>,
     /// Settings of providers, by `PROVIDER.NAME`.
@@ -128,6 +130,7 @@ impl Options {
             uid_base: 1_000_000_000,
             uid_count: 4096,
             interpreters: Vec::new(),
+            key_file: None,
             bundles: None,
             provider_settings: BTreeMap::new(),
             insecure_dev: false,

@@ -46,6 +46,7 @@ enum Command {
     Rollback(command::rollback::Rollback),
     Account(command::account::Account),
     Backup(command::backup::Backup),
+    Key(command::key::Key),
     Restore(command::restore::Restore),
     Doctor(command::doctor::Doctor),
     Compat(command::compat::Compat),
@@ -100,6 +101,7 @@ fn dispatch(cli: Cli, matches: &clap::ArgMatches) -> Result {
         Command::Rollback(rollback) => wait(rollback.run(global)),
         Command::Account(account) => wait(account.run(global)),
         Command::Restore(restore) => restore.run(global),
+        Command::Key(key) => key.run(global),
         Command::Backup(backup) => wait(backup.run(global)),
         Command::Doctor(doctor) => wait(doctor.run(global)),
     }

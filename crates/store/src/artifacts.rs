@@ -13,7 +13,7 @@ mod shelf;
 mod tree;
 mod unpack;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -65,6 +65,13 @@ impl Artifacts {
     /// Nothing is removed while the value lives.
     pub(crate) async fn hold(&self) -> OwnedRwLockWriteGuard<()> {
         self.keeping.clone().write_owned().await
+    }
+
+    /// Removes every artifact that is not among these: how many, and the bytes of their archives. To be called while
+    /// nobody stores any.
+    pub(crate) async fn keep_only(&self, kept: HashSet<Digest>) -> Result<(usize, u64), ArtifactError> {
+        let _may_remove = self.keeping.read().await;
+        self.run(move |shelf| shelf.keep_only(&kept)).await
     }
 
     pub(crate) async fn close(&self) {

@@ -21,6 +21,7 @@ use crate::StateDir;
 use crate::artifacts::Artifacts;
 use crate::database::Database;
 use crate::durable;
+use crate::keys::{KEY_FILE, KeyError, MasterKey, NEXT_KEY_FILE};
 use crate::ledger::Ledger;
 
 /// The file that makes a folder a backup.
@@ -36,6 +37,8 @@ const NOT_COPIED: &[&str] = &[
     "sonagi.db-wal",
     "sonagi.db-shm",
     "ballast",
+    KEY_FILE,
+    NEXT_KEY_FILE,
 ];
 /// Folders whose files are copied as they are: contents of events, archives of code, output of functions.
 const FOLDERS: &[&str] = &["bodies", "artifacts/sha256", "logs"];
@@ -70,6 +73,19 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
+    /// The key that the backup is sealed with was not given.
+    #[error(
+        "{} is sealed with key {id}, which is not in it; hint: name its file with --key-file (master.key of the state \
+         directory that it was made from, unless that had another)", path.display())]
+    NoKey {
+        /// The backup.
+        path: PathBuf,
+        /// The key's name.
+        id: String,
+    },
+    /// The key that was given is another one, or cannot be read.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// A database could not be copied.
     #[error("copy the database {}", path.display())]
     Database {
@@ -88,18 +104,22 @@ pub enum BackupError {
 }
 
 /// What a backup has, or what was restored from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BackupReport {
     /// Files.
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// The name of the key that its secrets are sealed with, which is not in the backup.
+    pub key: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
     format: u32,
     version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     files: Vec<Entry>,
 }
 
@@ -122,6 +142,7 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Back
 #[derive(Debug, Clone)]
 pub struct Backup {
     pub(crate) dir: PathBuf,
+    pub(crate) key: String,
     pub(crate) database: Arc<Database>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) artifacts: Arc<Artifacts>,
@@ -137,13 +158,13 @@ impl Backup {
         self.ledger.flush().await?;
         let _artifacts = self.artifacts.hold().await;
         let _bodies = self.database.bodies().hold();
-        let (dir, target) = (self.dir.clone(), target.to_owned());
-        let written = tokio::task::spawn_blocking(move || write(&dir, &target)).await;
+        let (dir, key, target) = (self.dir.clone(), self.key.clone(), target.to_owned());
+        let written = tokio::task::spawn_blocking(move || write(&dir, key, &target)).await;
         written.map_err(|_| StoreError::Closed)?
     }
 }
 
-fn write(dir: &Path, target: &Path) -> Result<BackupReport, BackupError> {
+fn write(dir: &Path, key: String, target: &Path) -> Result<BackupReport, BackupError> {
     make_empty(target)?;
     let mut files = Vec::new();
     for database in DATABASES {
@@ -161,10 +182,11 @@ fn write(dir: &Path, target: &Path) -> Result<BackupReport, BackupError> {
             files.push(entry);
         }
     }
-    let report = report(&files);
+    let report = report(&files, Some(key.clone()));
     let manifest = Manifest {
         format: FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        key: Some(key),
         files,
     };
     flush_folders(target)?;
@@ -177,8 +199,9 @@ fn write(dir: &Path, target: &Path) -> Result<BackupReport, BackupError> {
     Ok(report)
 }
 
-fn report(files: &[Entry]) -> BackupReport {
+fn report(files: &[Entry], key: Option<String>) -> BackupReport {
     BackupReport {
+        key,
         files: files.len(),
         bytes: files.iter().map(|file| file.size).sum(),
     }
@@ -326,12 +349,18 @@ fn flush_folders(root: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Fills an empty (or new) state directory from a backup. The node gets an identity of its own. Blocks on the disk.
+/// Fills an empty (or new) state directory from a backup, and puts the key of its secrets into it. The node gets an
+/// identity of its own. Blocks on the disk.
 ///
 /// # Errors
-/// [`BackupError`]: no backup, a damaged or a newer one, or a target that is not empty.
-pub fn restore(backup: &Path, target: &Path) -> Result<BackupReport, BackupError> {
+/// [`BackupError`]: no backup, a damaged or a newer one, no key or another one, or a target that is not empty.
+pub fn restore(backup: &Path, target: &Path, key: Option<&Path>) -> Result<BackupReport, BackupError> {
     let manifest = read_manifest(backup)?;
+    let key = manifest
+        .key
+        .as_ref()
+        .map(|id| needed_key(backup, id, key))
+        .transpose()?;
     make_empty(target)?;
     let dir = StateDir::open(target)?;
     for file in &manifest.files {
@@ -342,8 +371,29 @@ pub fn restore(backup: &Path, target: &Path) -> Result<BackupReport, BackupError
             return Err(BackupError::Damaged { path: from });
         }
     }
+    if let Some(key) = key {
+        key.write(&dir, KEY_FILE)?;
+    }
     flush_folders(dir.path())?;
-    Ok(report(&manifest.files))
+    Ok(report(&manifest.files, manifest.key))
+}
+
+/// The key of a backup, from the file that is said to have it.
+fn needed_key(backup: &Path, id: &str, file: Option<&Path>) -> Result<MasterKey, BackupError> {
+    let missing = || BackupError::NoKey {
+        path: backup.to_owned(),
+        id: id.to_owned(),
+    };
+    let file = file.ok_or_else(missing)?;
+    let key = MasterKey::read(file)?.ok_or_else(missing)?;
+    if key.id() != id {
+        return Err(BackupError::Key(KeyError::Other {
+            path: file.to_owned(),
+            expected: id.to_owned(),
+            found: key.id(),
+        }));
+    }
+    Ok(key)
 }
 
 fn read_manifest(backup: &Path) -> Result<Manifest, BackupError> {

@@ -2,6 +2,7 @@
 
 mod events;
 mod failure;
+mod keyring;
 mod metadata;
 mod packs;
 mod runs;
@@ -12,6 +13,7 @@ mod writer;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -19,6 +21,7 @@ use sonagi_ports::StoreError;
 
 use events::{Bodies, BodiesError};
 pub(crate) use failure::{Doing, unreadable};
+pub(crate) use keyring::{Keyring, find_master, needed_master, rewrap, seal_plain};
 pub(crate) use runs::{KeptRun, RingPosition, keep_runs_of_ring, ring_positions};
 pub(crate) use schema::SchemaError;
 
@@ -68,6 +71,7 @@ pub(crate) struct Database {
     readers: Workers<Connection>,
     bodies: Bodies,
     bounds: Bounds,
+    keyring: Arc<Keyring>,
 }
 
 /// A database that is open and of today's schema, before its threads run.
@@ -98,7 +102,7 @@ impl Prepared {
     }
 
     /// Starts the threads.
-    pub(crate) fn start(self) -> Result<Database, DatabaseError> {
+    pub(crate) fn start(self, keyring: Arc<Keyring>) -> Result<Database, DatabaseError> {
         let readers = (0..READERS).map(|_| {
             let connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             configure(&connection, &[("query_only", "1")])?;
@@ -111,6 +115,7 @@ impl Prepared {
             writer: Writer::start(self.connection).map_err(DatabaseError::Thread)?,
             readers: Workers::start("store-reader", readers).map_err(DatabaseError::Thread)?,
             bounds: self.bounds,
+            keyring,
         })
     }
 }
@@ -189,6 +194,10 @@ impl Database {
 
     pub(crate) const fn bodies(&self) -> &Bodies {
         &self.bodies
+    }
+
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.keyring)
     }
 
     pub(crate) const fn bounds(&self) -> Bounds {

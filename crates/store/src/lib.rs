@@ -8,6 +8,7 @@ mod artifacts;
 mod backup;
 mod database;
 mod durable;
+mod keys;
 mod ledger;
 mod logs;
 mod open;
@@ -15,5 +16,6 @@ mod state_dir;
 mod workers;
 
 pub use backup::{Backup, BackupError, BackupReport, restore};
+pub use keys::{KeyError, KeyReport, KeySource, inspect_key, rotate_key};
 pub use open::{OpenError, Options, Stores, open};
 pub use state_dir::{StateDir, StateDirError};

@@ -1,18 +1,22 @@
 //! Opens everything in a state directory, and closes it in the right order.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sonagi_model::LogLimits;
-use sonagi_ports::{Archive, ArtifactStore, Clock, EventQueue, LogSink, MetadataStore, RunStore, SystemClock};
+use sonagi_model::{Digest, LogLimits};
+use sonagi_ports::{
+    Archive, ArtifactError, ArtifactStore, Clock, EventQueue, LogSink, MetadataStore, Record, RunStore, SystemClock,
+};
 
 use crate::StateDir;
 use crate::archive::{ArchiveBounds, FileArchive};
 use crate::artifacts::Artifacts;
 use crate::backup::Backup;
-use crate::database::{Bounds, Database, Prepared};
+use crate::database::{Bounds, Database, Keyring, Prepared, find_master, seal_plain};
 use crate::durable;
+use crate::keys::KeySource;
 use crate::ledger::{Ledger, RingSizes, Rings};
 use crate::logs::Logs;
 
@@ -50,6 +54,8 @@ pub struct Options {
     pub ledger_ring_bytes: u64,
     /// Of these, the bytes kept of one function. Default 32 MiB.
     pub logs: LogLimits,
+    /// Where the key is that seals secrets. Default: in the state directory.
+    pub key: KeySource,
     /// Dates the platform's own log lines.
     pub clock: Arc<dyn Clock>,
 }
@@ -71,6 +77,7 @@ impl Default for Options {
             ledger_rings: std::thread::available_parallelism().map_or(1, |cores| cores.get().min(8)),
             ledger_ring_bytes: 2 * 1024 * 1024,
             logs: LogLimits::default(),
+            key: KeySource::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -102,6 +109,7 @@ pub struct Stores {
     /// Output of functions.
     pub logs: Arc<dyn LogSink>,
     dir: PathBuf,
+    key: String,
     database: Arc<Database>,
     ledger: Arc<Ledger>,
     files: Arc<Artifacts>,
@@ -126,7 +134,13 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
         runs: options.runs,
     };
     let path = dir.path().join("sonagi.db");
-    let prepared = Prepared::open(path.clone(), bounds).map_err(at(path.clone()))?;
+    let mut prepared = Prepared::open(path.clone(), bounds).map_err(at(path.clone()))?;
+    let master = find_master(dir, &options.key, &prepared.connection).map_err(at(path.clone()))?;
+    let keyring = Arc::new(Keyring::new(master));
+    let sealed = seal_plain(&mut prepared.connection, &keyring).map_err(at(path.clone()))?;
+    if sealed > 0 {
+        tracing::info!(records = sealed, "records that were stored in the clear are sealed now");
+    }
     let folder = dir.path().join("ledger");
     let sizes = RingSizes {
         shards: options.ledger_rings.max(1),
@@ -144,7 +158,7 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
     let root = dir.path().join("logs");
     let lines = Logs::open(root.clone(), options.logs.function, options.clock).map_err(at(root))?;
     let lines = Arc::new(lines);
-    let database = Arc::new(prepared.start().map_err(at(path))?);
+    let database = Arc::new(prepared.start(keyring.clone()).map_err(at(path))?);
     let ledger = Arc::new(Ledger::start(rings, database.clone()).map_err(at(folder))?);
     durable::sync_folder(dir.path()).map_err(at(dir.path().to_owned()))?;
     Ok(Stores {
@@ -155,6 +169,7 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
         artifacts: artifacts.clone(),
         logs: lines.clone(),
         dir: dir.path().to_owned(),
+        key: keyring.id(),
         database,
         ledger,
         files: artifacts,
@@ -170,12 +185,54 @@ fn at<E: std::error::Error + Send + Sync + 'static>(path: PathBuf) -> impl FnOnc
     }
 }
 
+/// Every digest in a text.
+fn digests(text: &str) -> impl Iterator<Item = Digest> {
+    text.split(|c: char| !c.is_ascii_hexdigit())
+        .filter(|word| word.len() == 64)
+        .filter_map(|word| word.parse().ok())
+}
+
 impl Stores {
+    /// The name of the key that seals secrets.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Removes archives that none of the records names: what is left of an upload whose record was never committed, or of a
+    /// function whose removal was cut off. To be called with all records, before any archive is stored. Returns how many
+    /// there were, and their bytes.
+    ///
+    /// A digest counts as named wherever it stands in a record, so that a provider may keep archives beside those of
+    /// revisions.
+    ///
+    /// # Errors
+    /// The disk failed; what was removed until then is gone.
+    pub async fn remove_orphans(&self, records: &[Record]) -> Result<(usize, u64), ArtifactError> {
+        let mut named = HashSet::new();
+        for record in records {
+            let text = match record {
+                Record::Function(function) => serde_json::to_string(function),
+                Record::Revision(revision) => serde_json::to_string(revision),
+                Record::Alias(alias) => serde_json::to_string(alias),
+                Record::Document { value, .. } => serde_json::to_string(value),
+            };
+            let text = text.map_err(|error| ArtifactError::Io {
+                action: "look for names of archives in",
+                path: self.dir.clone(),
+                source: error.into(),
+            })?;
+            named.extend(digests(&text));
+        }
+        self.files.keep_only(named).await
+    }
+
     /// Who makes backups of these stores.
     #[must_use]
     pub fn backup(&self) -> Backup {
         Backup {
             dir: self.dir.clone(),
+            key: self.key.clone(),
             database: self.database.clone(),
             ledger: self.ledger.clone(),
             artifacts: self.files.clone(),

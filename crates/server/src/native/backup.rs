@@ -46,6 +46,8 @@ pub(super) async fn write(
         BackupError::Damaged { .. }
         | BackupError::Io { .. }
         | BackupError::Database { .. }
+        | BackupError::NoKey { .. }
+        | BackupError::Key(_)
         | BackupError::StateDir(_) => {
             let chain: &dyn std::error::Error = &error;
             tracing::error!(error = chain, "a backup failed");
@@ -57,5 +59,6 @@ pub(super) async fn write(
         to: request.to,
         files: report.files as u64,
         bytes: report.bytes,
+        key: report.key,
     }))
 }

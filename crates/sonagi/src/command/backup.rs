@@ -15,10 +15,12 @@ use crate::output;
 #[command(after_help = "\
 Examples:
   sonagi backup /var/backups/sonagi-monday
-  sonagi backup ./copy && sonagi restore ./copy --data ./elsewhere
+  sonagi backup ./copy && sonagi restore ./copy --data ./elsewhere --key-file DATA/master.key
 
-The platform goes on working meanwhile; what was acknowledged before is in the backup. Secrets are in it as they
-are in the state directory: keep it as safe. The folder is on the platform's machine.")]
+The platform goes on working meanwhile; what was acknowledged before is in the backup. Variables and credentials
+are sealed, and the key is not in it: keep the key (master.key of the state directory, unless --key-file names
+another) apart from it, and safe, for a restore needs both. Code, contents of events and logs are not sealed. The
+folder is on the platform's machine.")]
 pub struct Backup {
     /// A folder that is empty or not there yet
     folder: PathBuf,
@@ -34,7 +36,13 @@ impl Backup {
         global.format().print(&report, || {
             format!("{}: {} files, {} bytes", report.to, report.files, report.bytes)
         })?;
-        output::next(&format!("sonagi restore {} --data DIR", self.folder.display()));
+        if let Some(key) = &report.key {
+            output::note(&format!("sealed with key {key}, which is not in it: keep that key too"));
+        }
+        output::next(&format!(
+            "sonagi restore {} --data DIR --key-file FILE",
+            self.folder.display()
+        ));
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod env;
 pub mod events;
 pub mod invoke;
+pub mod key;
 pub mod logs;
 pub mod ls;
 pub mod new;

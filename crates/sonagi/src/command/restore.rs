@@ -13,21 +13,26 @@ use crate::output;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  sonagi restore /var/backups/sonagi-monday --data /var/lib/sonagi
+  sonagi restore /var/backups/sonagi-monday --data /var/lib/sonagi --key-file /etc/sonagi/master.key
   sonagi up --data /var/lib/sonagi                  afterwards
 
 Every file's digest is checked. Events that were pending run after the next start: one that was under way when the
-backup was made runs again.")]
+backup was made runs again. The key is the one that the backup was sealed with; it is put into the state directory
+as master.key.")]
 pub struct Restore {
     /// The backup
     backup: PathBuf,
+
+    /// File with the key that the backup is sealed with
+    #[arg(long, env = "SONAGI_KEY_FILE", value_name = "FILE", hide_env_values = true)]
+    key_file: Option<PathBuf>,
 }
 
 impl Restore {
     /// Does it.
     pub fn run(self, global: &Global) -> Result {
         let target = global.data()?;
-        let restored = sonagi_server::restore(&self.backup, &target).map_err(|error| {
+        let restored = sonagi_server::restore(&self.backup, &target, self.key_file.as_deref()).map_err(|error| {
             Failure::caused(
                 Exit::Refused,
                 format!("{} cannot be restored", self.backup.display()),

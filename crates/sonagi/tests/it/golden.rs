@@ -43,6 +43,7 @@ const COMMANDS: &[&str] = &[
     "rollback",
     "account",
     "backup",
+    "key",
     "restore",
     "doctor",
     "compat",

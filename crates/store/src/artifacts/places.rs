@@ -89,7 +89,7 @@ impl Places {
     }
 
     /// Digests of all archives, and their bytes together. What is none is an interrupted writing, and removed.
-    fn archives(&self) -> Result<(Vec<Digest>, u64), ArtifactError> {
+    pub(super) fn archives(&self) -> Result<(Vec<Digest>, u64), ArtifactError> {
         let (mut digests, mut bytes) = (Vec::new(), 0);
         let root = self.root.join(ARCHIVES);
         for shard in list(&root)? {

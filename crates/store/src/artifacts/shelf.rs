@@ -1,6 +1,7 @@
 //! One artifact at a time, on disk: storing, checking, unpacking again. Blocks; callers hold the artifact's lock for
 //! everything that changes something.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -224,6 +225,17 @@ impl Shelf {
         self.places.remove(digest)?;
         self.bytes.fetch_sub(size, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Removes every artifact that is not among these: how many, and the bytes of their archives.
+    pub(super) fn keep_only(&self, kept: &HashSet<Digest>) -> Result<(usize, u64), ArtifactError> {
+        let (digests, _) = self.places.archives()?;
+        let (before, mut removed) = (self.stored_bytes(), 0);
+        for digest in digests.iter().filter(|digest| !kept.contains(digest)) {
+            self.remove(digest)?;
+            removed += 1;
+        }
+        Ok((removed, before - self.stored_bytes()))
     }
 
     // === checking ===

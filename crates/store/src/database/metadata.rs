@@ -1,4 +1,5 @@
-//! Functions, revisions, aliases and documents, each a JSON record with the version of its format.
+//! Functions, revisions, aliases and documents, each a JSON record with the version of its format. All but aliases are
+//! sealed.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -6,13 +7,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sonagi_model::{Alias, AliasName, Document, Function, FunctionId, FunctionName, Namespace, Revision, RevisionId};
 use sonagi_ports::{Change, MetadataStore, Record, StoreError};
+use zeroize::Zeroizing;
 
 use super::failure::Conflict;
+use super::keyring::{Keyring, SEPARATOR, described, scope_of_documents, scope_of_tenant};
 use super::{Database, Doing, unreadable};
 
-/// Version of the format in which records are written. Reading accepts this one; a change of a record's form comes with
-/// a new number and a reader for the old.
+/// Version of the format in which records are written in the clear. Reading accepts this one; a change of a record's form
+/// comes with a new number and a reader for the old.
 const FORMAT: i64 = 1;
+/// A record of format 1, sealed.
+const SEALED: i64 = 2;
 
 const LOAD: &str = "load records";
 const COMMIT: &str = "commit records";
@@ -20,69 +25,75 @@ const COMMIT: &str = "commit records";
 #[async_trait]
 impl MetadataStore for Database {
     async fn load(&self) -> Result<Vec<Record>, StoreError> {
-        self.read(load).await
+        let keyring = self.keyring();
+        self.read(move |connection| load(connection, &keyring)).await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let keyring = self.keyring();
         self.write(COMMIT, move |connection| {
-            changes.iter().try_for_each(|change| apply(connection, change))
+            let store = Sealing {
+                connection,
+                keyring: &keyring,
+            };
+            changes.iter().try_for_each(|change| apply(&store, change))
         })
         .await
     }
 }
 
-fn load(connection: &Connection) -> Result<Vec<Record>, StoreError> {
+/// A connection whose records are sealed.
+struct Sealing<'a> {
+    connection: &'a Connection,
+    keyring: &'a Keyring,
+}
+
+fn load(connection: &Connection, keyring: &Keyring) -> Result<Vec<Record>, StoreError> {
     // One transaction, so that the four tables are of one moment.
     let snapshot = connection.unchecked_transaction().doing(LOAD)?;
+    let store = Sealing {
+        connection: &snapshot,
+        keyring,
+    };
     let mut records = Vec::new();
-    rows(
-        &snapshot,
-        "function",
-        "SELECT format, record FROM functions",
-        |record| records.push(Record::Function(record)),
-    )?;
-    rows(
-        &snapshot,
-        "revision",
-        "SELECT format, record FROM revisions",
-        |record| records.push(Record::Revision(record)),
-    )?;
-    rows(&snapshot, "alias", "SELECT format, record FROM aliases", |record| {
-        records.push(Record::Alias(record))
+    let sql = "SELECT lower(hex(id)), format, record FROM functions";
+    rows(&store, "functions", sql, |_, record| {
+        records.push(Record::Function(record))
     })?;
-    load_documents(&snapshot, &mut records)?;
+    let sql = "SELECT lower(hex(id)), format, record FROM revisions";
+    rows(&store, "revisions", sql, |_, record| {
+        records.push(Record::Revision(record))
+    })?;
+    let sql = "SELECT name, format, record FROM aliases";
+    rows(&store, "aliases", sql, |_, record| records.push(Record::Alias(record)))?;
+    let sql = "SELECT collection || char(31) || key, format, value FROM documents";
+    rows(&store, "documents", sql, |identity: &str, value| {
+        let (collection, key) = identity.split_once(SEPARATOR).unwrap_or((identity, ""));
+        let (collection, key) = (collection.to_owned(), key.to_owned());
+        records.push(Record::Document { collection, key, value });
+    })?;
     Ok(records)
 }
 
 fn rows<T: DeserializeOwned>(
-    connection: &Connection,
-    what: &str,
+    store: &Sealing<'_>,
+    table: &str,
     sql: &str,
-    mut take: impl FnMut(T),
+    mut take: impl FnMut(&str, T),
 ) -> Result<(), StoreError> {
-    let mut statement = connection.prepare(sql).doing(LOAD)?;
+    let mut statement = store.connection.prepare(sql).doing(LOAD)?;
     let mut rows = statement.query([]).doing(LOAD)?;
     while let Some(row) = rows.next().doing(LOAD)? {
-        let format = row.get(0).doing(LOAD)?;
-        take(decode(
-            what,
-            format,
-            row.get_ref(1).and_then(|text| Ok(text.as_str()?)).doing(LOAD)?,
-        )?);
-    }
-    Ok(())
-}
-
-fn load_documents(connection: &Connection, records: &mut Vec<Record>) -> Result<(), StoreError> {
-    let mut statement = connection
-        .prepare("SELECT collection, key, format, value FROM documents")
-        .doing(LOAD)?;
-    let mut rows = statement.query([]).doing(LOAD)?;
-    while let Some(row) = rows.next().doing(LOAD)? {
-        let (collection, key): (String, String) = (row.get(0).doing(LOAD)?, row.get(1).doing(LOAD)?);
-        let text: String = row.get(3).doing(LOAD)?;
-        let value = decode(&format!("document {collection}/{key}"), row.get(2).doing(LOAD)?, &text)?;
-        records.push(Record::Document { collection, key, value });
+        let (identity, format): (String, i64) = (row.get(0).doing(LOAD)?, row.get(1).doing(LOAD)?);
+        let text = row.get_ref(2).and_then(|text| Ok(text.as_str()?)).doing(LOAD)?;
+        let what = described(table, &identity);
+        if format == SEALED {
+            let plain = store.keyring.open(store.connection, (table, &identity), text)?;
+            let record = serde_json::from_slice(&plain).map_err(|error| unreadable(&what, error))?;
+            take(&identity, record);
+        } else {
+            take(&identity, decode(&what, format, text)?);
+        }
     }
     Ok(())
 }
@@ -101,12 +112,27 @@ fn encode<T: Serialize>(what: &str, record: &T) -> Result<String, StoreError> {
     serde_json::to_string(record).map_err(|error| unreadable(what, error))
 }
 
-fn apply(connection: &Connection, change: &Change) -> Result<(), StoreError> {
+impl Sealing<'_> {
+    /// A record as it is stored.
+    fn sealed<T: Serialize>(
+        &self,
+        (table, identity): (&str, &str),
+        scope: &str,
+        record: &T,
+    ) -> Result<String, StoreError> {
+        let plain = Zeroizing::new(encode(table, record)?);
+        self.keyring
+            .seal(self.connection, (table, identity), scope, plain.as_bytes())
+    }
+}
+
+fn apply(store: &Sealing<'_>, change: &Change) -> Result<(), StoreError> {
+    let connection = store.connection;
     match change {
-        Change::Put(Record::Function(function)) => put_function(connection, function),
-        Change::Put(Record::Revision(revision)) => put_revision(connection, revision),
+        Change::Put(Record::Function(function)) => put_function(store, function),
+        Change::Put(Record::Revision(revision)) => put_revision(store, revision),
         Change::Put(Record::Alias(alias)) => put_alias(connection, alias),
-        Change::Put(Record::Document { collection, key, value }) => put_document(connection, collection, key, value),
+        Change::Put(Record::Document { collection, key, value }) => put_document(store, collection, key, value),
         Change::RemoveFunction(id) => remove_function(connection, *id),
         Change::RemoveRevision(id) => remove_revision(connection, *id),
         Change::RemoveAlias(function, name) => remove_alias(connection, *function, name),
@@ -122,8 +148,8 @@ fn execute(connection: &Connection, sql: &str, parameters: impl rusqlite::Params
         .map(drop)
 }
 
-fn put_function(connection: &Connection, function: &Function) -> Result<(), StoreError> {
-    let id = function.id.as_uuid().as_bytes();
+fn put_function(store: &Sealing<'_>, function: &Function) -> Result<(), StoreError> {
+    let (connection, id) = (store.connection, function.id.as_uuid().as_bytes());
     let (namespace, name) = (&function.namespace, &function.name);
     if name_is_taken(connection, id, namespace, name)? {
         return Err(Conflict::error(
@@ -139,8 +165,12 @@ fn put_function(connection: &Connection, function: &Function) -> Result<(), Stor
             id,
             namespace.as_str(),
             name.as_str(),
-            FORMAT,
-            encode("function", function)?
+            SEALED,
+            store.sealed(
+                ("functions", &hex::encode(id)),
+                &scope_of_tenant(function.tenant.as_str()),
+                function
+            )?
         ],
     )
 }
@@ -157,16 +187,21 @@ fn name_is_taken(
         .doing(COMMIT)
 }
 
-fn put_revision(connection: &Connection, revision: &Revision) -> Result<(), StoreError> {
+fn put_revision(store: &Sealing<'_>, revision: &Revision) -> Result<(), StoreError> {
+    let id = revision.id.as_uuid().as_bytes();
     execute(
-        connection,
+        store.connection,
         "INSERT INTO revisions (id, function, format, record) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (id) DO UPDATE SET function = ?2, format = ?3, record = ?4",
         params![
-            revision.id.as_uuid().as_bytes(),
+            id,
             revision.function.as_uuid().as_bytes(),
-            FORMAT,
-            encode("revision", revision)?
+            SEALED,
+            store.sealed(
+                ("revisions", &hex::encode(id)),
+                &scope_of_tenant(revision.tenant.as_str()),
+                revision
+            )?
         ],
     )
 }
@@ -185,12 +220,14 @@ fn put_alias(connection: &Connection, alias: &Alias) -> Result<(), StoreError> {
     )
 }
 
-fn put_document(connection: &Connection, collection: &str, key: &str, value: &Document) -> Result<(), StoreError> {
+fn put_document(store: &Sealing<'_>, collection: &str, key: &str, value: &Document) -> Result<(), StoreError> {
+    let (identity, scope) = (format!("{collection}{SEPARATOR}{key}"), scope_of_documents(collection));
+    let sealed = store.sealed(("documents", &identity), &scope, value)?;
     execute(
-        connection,
+        store.connection,
         "INSERT INTO documents (collection, key, format, value) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (collection, key) DO UPDATE SET format = ?3, value = ?4",
-        params![collection, key, FORMAT, encode("document", value)?],
+        params![collection, key, SEALED, sealed],
     )
 }
 
@@ -244,10 +281,10 @@ mod tests {
 
     #[test]
     fn another_format_is_refused_with_its_number() {
-        let refused = decode::<Alias>("alias", 2, ALIAS_1).unwrap_err().to_string();
+        let refused = decode::<Alias>("alias", 3, ALIAS_1).unwrap_err().to_string();
         assert_eq!(
             refused,
-            "stored alias cannot be read: format 2, this program reads format 1"
+            "stored alias cannot be read: format 3, this program reads format 1"
         );
     }
 }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use sonagi_crash::crash_point;
 
 /// Steps, in order; the store's version is how many were taken.
-const STEPS: [&str; 3] = [STEP_1, STEP_2, STEP_3];
+const STEPS: [&str; 4] = [STEP_1, STEP_2, STEP_3, STEP_4];
 
 /// Version that this program writes.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
@@ -140,6 +140,13 @@ const STEP_3: &str = "
 CREATE TABLE run_packs (
     sequence INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, runs INTEGER NOT NULL,
     failed INTEGER NOT NULL, format INTEGER NOT NULL, records BLOB NOT NULL
+) STRICT;
+";
+
+const STEP_4: &str = "
+-- Keys that seal records, each wrapped with the master key that `master` names.
+CREATE TABLE data_keys (
+    id INTEGER PRIMARY KEY, scope TEXT NOT NULL UNIQUE, master TEXT NOT NULL, wrapped TEXT NOT NULL
 ) STRICT;
 ";
 

@@ -1,6 +1,7 @@
 //! Backups of a working store, restored into an empty directory and compared.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -44,7 +45,8 @@ async fn a_backup_under_load_is_restored_whole() {
     let written = written.unwrap();
     assert!(written.files >= 3 && written.bytes > 300_000, "{written:?}");
 
-    assert_eq!(restore(&backup, &target).unwrap(), written);
+    let key = opened.dir.path().join("master.key");
+    assert_eq!(restore(&backup, &target, Some(&key)).unwrap(), written);
     let dir = StateDir::open(&target).unwrap();
     assert_ne!(dir.node(), opened.dir.node(), "a node of its own");
     let restored = sonagi_store::open(&dir, Options::default()).unwrap();
@@ -69,17 +71,28 @@ async fn what_is_no_backup_or_no_room_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let backup = folder.path().join("backup");
     opened.stores.backup().write(&backup).await.unwrap();
+    let key = opened.dir.path().join("master.key");
     let refused = |result: Result<_, BackupError>| result.unwrap_err().to_string();
     let full = refused(opened.stores.backup().write(&backup).await);
     assert!(full.ends_with("is not empty"), "{full}");
-    let full = refused(restore(&backup, opened.dir.path()));
+    let full = refused(restore(&backup, opened.dir.path(), Some(&key)));
     assert!(full.ends_with("is not empty"), "{full}");
     let nothing = folder.path().join("nothing");
     fs::create_dir(&nothing).unwrap();
-    let none = refused(restore(&nothing, &folder.path().join("a")));
+    let none = refused(restore(&nothing, &folder.path().join("a"), None));
     assert!(none.ends_with("is no backup: it has no backup.json"), "{none}");
+    let sealed = refused(restore(&backup, &folder.path().join("c"), None));
+    assert!(
+        sealed.contains("is sealed with key") && sealed.contains("--key-file"),
+        "{sealed}"
+    );
+    let other = folder.path().join("other");
+    fs::write(&other, "0".repeat(64)).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
+    let sealed = refused(restore(&backup, &folder.path().join("c"), Some(&other)));
+    assert!(sealed.contains("other is key"), "{sealed}");
     flip(&backup.join("sonagi.db"));
-    let damaged = refused(restore(&backup, &folder.path().join("b")));
+    let damaged = refused(restore(&backup, &folder.path().join("b"), Some(&key)));
     assert!(damaged.contains("sonagi.db is damaged"), "{damaged}");
 }
 

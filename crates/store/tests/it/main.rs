@@ -8,5 +8,7 @@ mod damage;
 mod durability;
 mod logs;
 mod opened;
+mod orphans;
 mod raw_zip;
+mod secrets;
 mod suites;

@@ -32,6 +32,8 @@ async fn a_restored_platform_goes_on_where_the_backup_was_made() {
             backup.to_str().expect("text"),
             "--data",
             data.to_str().expect("text"),
+            "--key-file",
+            platform.data().join("master.key").to_str().expect("text"),
         ])
         .await;
     assert_eq!(restored["bytes"], report["bytes"]);

@@ -94,6 +94,11 @@ pub struct Settings {
     )]
     interpreters: Option<Vec<PathBuf>>,
 
+    /// File with the key that seals variables and credentials [default: `master.key` in the state directory, made at the
+    /// first start]
+    #[arg(long, env = "SONAGI_KEY_FILE", value_name = "FILE", hide_env_values = true)]
+    key_file: Option<PathBuf>,
+
     /// Folder with packages that runtimes bring [default: `bundles` in the data directory, or beside the program]
     #[arg(long, env = "SONAGI_BUNDLES", value_name = "DIR", hide_env_values = true)]
     bundles: Option<PathBuf>,
@@ -252,6 +257,7 @@ pub fn options(defaults: &Options, flags: &Settings, file: &File) -> Options {
         uid_base: pick!(uid_base).unwrap_or(default.uid_base),
         uid_count: pick!(uid_count).unwrap_or(default.uid_count),
         interpreters: pick!(interpreters).unwrap_or(default.interpreters),
+        key_file: pick!(key_file).or(default.key_file),
         bundles: pick!(bundles).or(default.bundles),
         provider_settings: pick!(set).map_or(default.provider_settings, |set| set.into_iter().collect()),
         // A switch that was not given is `false`, which must not hide the file's.
@@ -323,6 +329,13 @@ pub fn described(options: &Options, origin: impl Fn(&str) -> Origin) -> Vec<Sett
                     .map(|path| path.display().to_string())
                     .collect(),
             ),
+        ),
+        (
+            "key-file",
+            options
+                .key_file
+                .as_ref()
+                .map_or_else(String::new, |path| path.display().to_string()),
         ),
         (
             "bundles",
