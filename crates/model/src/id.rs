@@ -102,6 +102,14 @@ id!(
     /// One durably accepted asynchronous event.
     EventId, "evt_", "an event"
 );
+id!(
+    /// One message queue, for as long as it lives; a queue made later under the same name has another id.
+    QueueId, "que_", "a queue"
+);
+id!(
+    /// One message, the same in every queue that it is moved to; shown to clients as it is.
+    MessageId, "", "a message"
+);
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ pub use function::{
     Alias, AliasError, AliasName, Document, Function, FunctionName, NameError, Namespace, Outside, Revision,
     RevisionSpec, Route, TenantId,
 };
-pub use id::{EventId, FunctionId, InstanceId, InvocationId, ParseIdError, RevisionId};
+pub use id::{EventId, FunctionId, InstanceId, InvocationId, MessageId, ParseIdError, QueueId, RevisionId};
 pub use invocation::{Blame, Exit, FunctionError, Outcome, Start, ThrottleReason};
 pub use limits::{ArchiveLimits, InstanceLimits, LogLimits};
 pub use quantity::{Mebibytes, Timestamp};

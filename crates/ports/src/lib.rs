@@ -12,6 +12,7 @@ mod contract;
 mod event;
 mod interpreter;
 mod log;
+mod message;
 mod metadata;
 mod queue;
 mod run;
@@ -39,6 +40,10 @@ pub use event::{
 };
 pub use interpreter::{Interpreter, Interpreters, Language};
 pub use log::{LogLine, LogSink, LogSource};
+pub use message::{
+    Fetch, Fetched, Message, MessageError, MessageStore, NewMessage, Order, Queue, QueueCounts, QueueSettings, Receipt,
+    Redrive, Sent, Settled, Shown,
+};
 pub use metadata::{Change, MetadataStore, Record, StoreError};
 pub use queue::{
     Cancelled, DuePage, EventFilter, EventQueue, EventState, EventTotals, EventView, Lease, Postponement, Settlement,

@@ -5,6 +5,7 @@ pub mod archive;
 pub mod artifact;
 pub mod event;
 pub mod log;
+pub mod message;
 pub mod metadata;
 pub mod run;
 pub mod sandbox;

@@ -3,6 +3,7 @@
 mod events;
 mod failure;
 mod keyring;
+mod messages;
 mod metadata;
 mod packs;
 mod runs;
@@ -42,6 +43,8 @@ pub(crate) struct Bounds {
     pub(crate) letters: u64,
     pub(crate) letter_bytes: u64,
     pub(crate) tokens: u64,
+    pub(crate) messages: u64,
+    pub(crate) message_bytes: u64,
     pub(crate) runs: u64,
 }
 
@@ -146,7 +149,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, DatabaseError> {
             ("temp_store", "MEMORY"),
         ],
     )?;
-    connection.set_prepared_statement_cache_capacity(96);
+    connection.set_prepared_statement_cache_capacity(144);
     Ok(connection)
 }
 

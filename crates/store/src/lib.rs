@@ -1,6 +1,6 @@
-//! What a node keeps, in one directory: records, events, runs and usage in one SQLite file, artifacts and logs in files.
+//! What a node keeps, in one directory: records, events, messages, runs and usage in one SQLite file, artifacts and logs in files.
 //!
-//! Adapters of the ports `MetadataStore`, `EventQueue`, `RunStore`, `Archive`, `ArtifactStore` and `LogSink`. Blocking work runs on
+//! Adapters of the ports `MetadataStore`, `EventQueue`, `MessageStore`, `RunStore`, `Archive`, `ArtifactStore` and `LogSink`. Blocking work runs on
 //! threads of this crate, never on a task scheduler's worker, and none of them wakes up while nothing is asked.
 
 mod archive;

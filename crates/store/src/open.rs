@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sonagi_model::{Digest, LogLimits};
 use sonagi_ports::{
-    Archive, ArtifactError, ArtifactStore, Clock, EventQueue, LogSink, MetadataStore, Record, RunStore, SystemClock,
+    Archive, ArtifactError, ArtifactStore, Clock, EventQueue, LogSink, MessageStore, MetadataStore, Record, RunStore,
+    SystemClock,
 };
 
 use crate::StateDir;
@@ -41,6 +42,10 @@ pub struct Options {
     /// Tokens by which repeated sendings are recognized; more within their windows are refused as busy. Default
     /// 1 000 000.
     pub tokens: u64,
+    /// Messages that all queues together may hold; more are refused as busy. Default 1 000 000.
+    pub messages: u64,
+    /// Bytes of their bodies; more are refused as busy. Default 16 GiB.
+    pub message_bytes: u64,
     /// Run records that are kept, the newest; of those that came in large batches (under load) as many again, in whole
     /// batches. Usage per hour is kept for ever. Default 200 000.
     pub runs: u64,
@@ -71,6 +76,8 @@ impl Default for Options {
             letters: 100_000,
             letter_bytes: 1 << 30,
             tokens: 1_000_000,
+            messages: 1_000_000,
+            message_bytes: 16 << 30,
             runs: 200_000,
             archived: 100_000,
             archived_age: Duration::from_secs(7 * 24 * 3600),
@@ -100,6 +107,8 @@ pub struct Stores {
     pub metadata: Arc<dyn MetadataStore>,
     /// Asynchronous invocations.
     pub events: Arc<dyn EventQueue>,
+    /// Message queues.
+    pub messages: Arc<dyn MessageStore>,
     /// Runs and usage.
     pub runs: Arc<dyn RunStore>,
     /// Providers' own records.
@@ -131,6 +140,8 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
         letters: options.letters,
         letter_bytes: options.letter_bytes,
         tokens: options.tokens,
+        messages: options.messages,
+        message_bytes: options.message_bytes,
         runs: options.runs,
     };
     let path = dir.path().join("sonagi.db");
@@ -164,6 +175,7 @@ pub fn open(dir: &StateDir, options: Options) -> Result<Stores, OpenError> {
     Ok(Stores {
         metadata: database.clone(),
         events: database.clone(),
+        messages: database.clone(),
         runs: ledger.clone(),
         archive: filings.clone(),
         artifacts: artifacts.clone(),

@@ -95,3 +95,8 @@ fn plan(program: Program) -> LaunchPlan {
 async fn sandbox() {
     suite::sandbox::check(&fake_sandbox(), &plan).await;
 }
+
+#[tokio::test]
+async fn message_store() {
+    suite::message::check(&fake::FakeMessageStore::new(20), 20).await;
+}

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use sonagi_crash::crash_point;
 
 /// Steps, in order; the store's version is how many were taken.
-const STEPS: [&str; 4] = [STEP_1, STEP_2, STEP_3, STEP_4];
+const STEPS: [&str; 5] = [STEP_1, STEP_2, STEP_3, STEP_4, STEP_5];
 
 /// Version that this program writes.
 pub(crate) const VERSION: i64 = STEPS.len() as i64;
@@ -148,6 +148,48 @@ const STEP_4: &str = "
 CREATE TABLE data_keys (
     id INTEGER PRIMARY KEY, scope TEXT NOT NULL UNIQUE, master TEXT NOT NULL, wrapped TEXT NOT NULL
 ) STRICT;
+";
+
+const STEP_5: &str = "
+-- Message queues. `number` is what a queue's messages carry; it changes when the queue is purged, and what carries a
+-- number of `message_garbage` is swept away by and by.
+CREATE TABLE queues (
+    id BLOB PRIMARY KEY, number INTEGER NOT NULL UNIQUE, namespace TEXT NOT NULL, name TEXT NOT NULL,
+    grouped INTEGER NOT NULL, retention INTEGER NOT NULL, dedup_window INTEGER NOT NULL, redrive_target BLOB,
+    redrive_after INTEGER, created INTEGER NOT NULL, document TEXT NOT NULL, format INTEGER NOT NULL,
+    UNIQUE (namespace, name)
+) STRICT, WITHOUT ROWID;
+-- One narrow row each, rewritten at every receipt; `receives` tells receipts apart. What never changes is in
+-- `message_bodies`.
+CREATE TABLE messages (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, queue INTEGER NOT NULL, id BLOB NOT NULL, member TEXT,
+    sent INTEGER NOT NULL, visible INTEGER NOT NULL, expires INTEGER NOT NULL, receives INTEGER NOT NULL,
+    first_received INTEGER, moved_from BLOB, bytes INTEGER NOT NULL
+) STRICT;
+CREATE INDEX messages_visible ON messages (queue, visible, sequence, receives, expires);
+CREATE INDEX messages_grouped ON messages (queue, member, sequence) WHERE member IS NOT NULL;
+CREATE INDEX messages_expires ON messages (expires);
+CREATE TABLE message_bodies (
+    sequence INTEGER PRIMARY KEY, head TEXT NOT NULL, body BLOB NOT NULL, format INTEGER NOT NULL
+) STRICT;
+-- Of each group with messages: its first message, and when that may be handed out: not while one of the group is in
+-- flight.
+CREATE TABLE message_groups (
+    queue INTEGER NOT NULL, member TEXT NOT NULL, ready INTEGER NOT NULL, head INTEGER NOT NULL,
+    PRIMARY KEY (queue, member)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_groups_ready ON message_groups (queue, ready, head);
+CREATE TABLE message_tokens (
+    queue INTEGER NOT NULL, token TEXT NOT NULL, id BLOB NOT NULL, sequence INTEGER NOT NULL, expires INTEGER NOT NULL,
+    PRIMARY KEY (queue, token)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX message_tokens_expires ON message_tokens (expires);
+CREATE TABLE message_garbage (queue INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE message_totals (
+    one INTEGER PRIMARY KEY CHECK (one = 1), messages INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    next_number INTEGER NOT NULL
+) STRICT;
+INSERT INTO message_totals VALUES (1, 0, 0, 1);
 ";
 
 /// Why the tables are not as needed.

@@ -88,7 +88,7 @@ async fn a_newer_store_is_refused() {
         error.to_string(),
         format!("open {}", dir.path().join("sonagi.db").display())
     );
-    assert_eq!(source, "store has schema version 99, this program knows up to 4");
+    assert_eq!(source, "store has schema version 99, this program knows up to 5");
 }
 
 #[tokio::test]

@@ -27,6 +27,15 @@ async fn event_queue() {
 }
 
 #[tokio::test]
+async fn message_store() {
+    let opened = Opened::new(Options {
+        messages: 300,
+        ..Options::default()
+    });
+    suite::message::check(opened.stores.messages.as_ref(), 300).await;
+}
+
+#[tokio::test]
 async fn run_store() {
     let opened = Opened::new(Options::default());
     suite::run::check(opened.stores.runs.as_ref()).await;
