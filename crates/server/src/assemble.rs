@@ -8,6 +8,7 @@ use sonagi_control::Catalog;
 use sonagi_dispatch::{Asynchronous, AsynchronousOptions, DispatchOptions, Dispatcher, Routes};
 use sonagi_pool::{Contracts, Pool, PoolOptions};
 use sonagi_ports::{Adapter, Clock, Entropy, Interpreters, Language, Sandbox, SystemClock, SystemEntropy};
+use sonagi_queues::Queues;
 use sonagi_sandbox_linux::LinuxSandbox;
 use sonagi_sandbox_linux::interpreter::{HostInterpreters, Search};
 use sonagi_store::{KeySource, StateDir, Stores};
@@ -140,6 +141,14 @@ pub(crate) async fn assemble(
         Arc::clone(&clock),
     );
     let bindings = bindings.map_err(|error| broken(state, error))?;
+    let stop = CancellationToken::new();
+    let queues = Queues::open(
+        Arc::clone(&stores.messages),
+        Arc::clone(&clock),
+        tasks.clone(),
+        stop.clone(),
+    );
+    let queues = queues.await.map_err(|error| broken(state, error))?;
     let ground = Ground {
         broker: Arc::clone(&broker),
         clockwork: Arc::clone(&clockwork),
@@ -148,6 +157,7 @@ pub(crate) async fn assemble(
         folder: state.path().to_owned(),
         records: records.into(),
         catalog: Arc::clone(&catalog),
+        queues,
         archive: Arc::clone(&stores.archive),
         store: Arc::clone(&stores.metadata),
         interpreters: Arc::clone(&interpreters) as _,
@@ -164,7 +174,6 @@ pub(crate) async fn assemble(
         .flat_map(|provider| provider.contracts.iter().cloned());
     let contracts: Contracts = contracts.collect();
     let preparing = Arc::clone(&ahead).run(contracts.clone(), Arc::clone(&sandbox), options.cells);
-    let stop = CancellationToken::new();
     tasks.spawn(stop.clone().run_until_cancelled_owned(preparing));
     let pool = Pool::new(
         pool_options(options),

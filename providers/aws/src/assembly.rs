@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sonagi_control::Catalog;
 use sonagi_ports::{Clock, Entropy, MetadataStore, Record, StoreError};
+use sonagi_queues::Queues;
 use sonagi_triggers::{Broker, Clockwork};
 
 use crate::auth::{Accounts, AuthMode, Verifier};
@@ -15,6 +16,7 @@ use crate::front::{Front, FrontParts};
 use crate::invoke::{Invoker, Runner};
 use crate::limits::LambdaLimits;
 use crate::place::{AccountId, Place, Region};
+use crate::sqs::Sqs;
 use crate::url::{UrlAddress, UrlPlane, UrlRoutes};
 
 /// Settings of the Lambda surface.
@@ -75,6 +77,8 @@ pub struct AwsDeps<'a> {
     pub catalog: Arc<Catalog>,
     /// The engine.
     pub runner: Arc<dyn Runner>,
+    /// The message queues of all accounts.
+    pub queues: Queues,
     /// The store's records, as loaded at start.
     pub records: &'a [Record],
     /// The store.
@@ -202,6 +206,7 @@ impl Aws {
         let AwsDeps {
             catalog,
             runner,
+            queues,
             records,
             store,
             credentials,
@@ -252,6 +257,7 @@ impl Aws {
             control: Arc::clone(&control),
             invoker: Arc::clone(&invoker),
             urls,
+            sqs: Sqs { queues },
             bridge,
             scheduler,
             limits,

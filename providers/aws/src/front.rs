@@ -21,6 +21,7 @@ use crate::invoke::{InvokeCall, Invoker, REQUEST_ID, is_event};
 use crate::limits::LambdaLimits;
 use crate::runtime::InstanceFront;
 use crate::services::{Service, foreign, identity};
+use crate::sqs::{self, Sqs};
 use crate::url::{URL_PATH, UrlCall, UrlPlane, id_of_host, id_of_path, is_url_host};
 
 /// Bytes of a request to a service that is not Lambda: only small ones are answered at all.
@@ -41,6 +42,7 @@ pub(crate) struct FrontParts {
     pub(crate) urls: UrlPlane,
     pub(crate) bridge: Arc<Bridge>,
     pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) sqs: Sqs,
     pub(crate) limits: Arc<LambdaLimits>,
     /// Base of host names that are this platform's own, for requests that are not authenticated.
     pub(crate) base_domain: String,
@@ -152,6 +154,7 @@ impl FrontParts {
             };
         }
         let limit = match service {
+            Service::Sqs => sqs::REQUEST_MAX,
             Service::Events | Service::Scheduler => eventing::REQUEST_MAX,
             Service::Lambda | Service::Sts | Service::Query(_) | Service::S3 | Service::Json(_) => FOREIGN_REQUEST,
         };
@@ -166,6 +169,7 @@ impl FrontParts {
                 Service::Sts => identity(parts, &body, &caller),
                 Service::Events => self.bridge.serve(parts, &body, &caller).await,
                 Service::Scheduler => self.scheduler.serve(parts, &body, &caller).await,
+                Service::Sqs => Box::pin(self.sqs.serve(parts, &body, &caller)).await,
                 Service::Lambda | Service::Query(_) | Service::S3 | Service::Json(_) => foreign(&service),
             },
             Err(error) => error.response(),

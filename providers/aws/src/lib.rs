@@ -1,4 +1,5 @@
-//! AWS Lambda as a provider: its runtime contract, its API, its function URLs, its errors, limits and tariff. Nothing
+//! AWS Lambda as a provider: its runtime contract, its API, its function URLs, its errors, limits and tariff, and the
+//! queues of SQS beside it. Nothing
 //! outside of this crate knows them; removing it removes Lambda.
 //!
 //! [`Aws`] puts the parts together. Requests come in through its [`Front`]; the native API talks to it as an
@@ -22,6 +23,7 @@ pub mod place;
 mod records;
 pub mod runtime;
 mod services;
+mod sqs;
 mod tariff;
 mod url;
 
@@ -35,4 +37,5 @@ pub use front::Front;
 pub use invoke::{Engine, Runner};
 pub use limits::LambdaLimits;
 pub use runtime::{AwsContract, CONTRACT, InstanceFront, RuntimeOptions};
+pub use sqs::QueueDestination;
 pub use tariff::tariff;

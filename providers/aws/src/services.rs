@@ -1,5 +1,5 @@
-//! Services beside Lambda that clients send to the same address: `sts GetCallerIdentity` is answered, everything else is
-//! refused in the shape that the service's own clients read.
+//! Services beside Lambda that clients send to the same address: `sts GetCallerIdentity` is answered, queues are in
+//! `sqs`, everything else is refused in the shape that the service's own clients read.
 //! Sources: the service models of botocore 1.44.5 (protocols query, rest-xml, json).
 
 use bytes::Bytes;
@@ -17,6 +17,8 @@ pub(crate) enum Service {
     Lambda,
     /// Security Token Service.
     Sts,
+    /// Simple Queue Service.
+    Sqs,
     /// Simple Storage Service.
     S3,
     /// EventBridge.
@@ -34,6 +36,7 @@ impl Service {
         match name {
             "lambda" => Self::Lambda,
             "sts" => Self::Sts,
+            "sqs" => Self::Sqs,
             "s3" => Self::S3,
             "events" => Self::Events,
             "scheduler" => Self::Scheduler,
@@ -103,7 +106,7 @@ pub(crate) fn foreign(service: &Service) -> Response<Body> {
             headers.insert("x-amzn-errortype", HeaderValue::from_static("UnknownOperationException"));
             response
         }
-        Service::Lambda | Service::Sts | Service::Events | Service::Scheduler => query_error("InvalidAction", "This operation is not offered."),
+        Service::Lambda | Service::Sqs | Service::Sts | Service::Events | Service::Scheduler => query_error("InvalidAction", "This operation is not offered."),
     }
 }
 

@@ -15,7 +15,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "sonagi-triggers",
         &["sonagi-model", "sonagi-ports", "sonagi-control", "sonagi-crash"],
     ),
-    ("sonagi-triggers", &["sonagi-model", "sonagi-ports", "sonagi-crash"]),
     ("sonagi-queues", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-pool", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-control", &["sonagi-model", "sonagi-ports"]),

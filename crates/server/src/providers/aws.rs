@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use sonagi_aws::{
-    Aws, AwsContract, AwsDeps, AwsOptions, BUS_ADAPTER, BusDeliveries, CONTRACT, LambdaTargets, RuntimeOptions,
+    Aws, AwsContract, AwsDeps, AwsOptions, BUS_ADAPTER, BusDeliveries, CONTRACT, LambdaTargets, QUEUE_ADAPTER,
+    QueueDestination, RuntimeOptions,
     TemporaryCredentials,
 };
 
@@ -34,7 +35,11 @@ pub(super) fn register(ground: &Ground) -> Result<Registered, Failure> {
         ground.retry_rules(),
     );
     let buses = Arc::new(BusDeliveries::default());
-    let destinations = vec![(BUS_ADAPTER.to_owned(), Arc::clone(&buses) as _)];
+    let queues = QueueDestination::new(ground.queues.clone());
+    let destinations = vec![
+        (BUS_ADAPTER.to_owned(), Arc::clone(&buses) as _),
+        (QUEUE_ADAPTER.to_owned(), Arc::new(queues) as _),
+    ];
     let (ground, opened) = (ground.clone(), (Arc::clone(&contract), buses));
     Ok(Registered {
         contracts: vec![contract],
@@ -60,6 +65,7 @@ async fn open(
     let aws = Aws::new(AwsDeps {
         catalog: ground.catalog,
         runner: Arc::new(sonagi_aws::Engine::new(engine.dispatcher, engine.asynchronous)),
+        queues: ground.queues,
         records: &ground.records,
         store: ground.store,
         credentials,

@@ -18,6 +18,7 @@ use sonagi_ports::{
     Adapter, Archive, Clock, Contract, Destination, Entropy, EventTargets, Interpreters, MetadataStore, Mount, Record,
     RetryRules,
 };
+use sonagi_queues::Queues;
 use sonagi_triggers::{Broker, Clockwork};
 use sonagi_wire::Surface;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,8 @@ pub(crate) struct Ground {
     pub(crate) records: Arc<[Record]>,
     /// The functions of all providers.
     pub(crate) catalog: Arc<Catalog>,
+    /// Message queues.
+    pub(crate) queues: Queues,
     /// Providers' own records.
     pub(crate) archive: Arc<dyn Archive>,
     /// The store of records.

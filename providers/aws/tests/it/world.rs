@@ -12,8 +12,9 @@ use hyper_util::rt::TokioIo;
 use sonagi_aws::{Aws, AwsDeps, AwsOptions, BusDeliveries, RuntimeCheck, TemporaryCredentials};
 use sonagi_control::{Catalog, Retired};
 use sonagi_model::{FunctionId, RevisionId};
-use sonagi_ports::fake::{FakeArtifactStore, FakeMetadataStore};
+use sonagi_ports::fake::{FakeArtifactStore, FakeMessageStore, FakeMetadataStore};
 use sonagi_ports::{Adapter, ContractError, MetadataStore, SystemClock, SystemEntropy};
+use sonagi_queues::Queues;
 use sonagi_triggers::{Broker, Clockwork};
 use sonagi_wire::{Claim, Head, HttpLimits, Surface, accept_loop};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,6 +53,7 @@ impl Retired for Nobody {
 pub struct Disk {
     pub metadata: Arc<FakeMetadataStore>,
     pub artifacts: Arc<FakeArtifactStore>,
+    pub messages: Arc<FakeMessageStore>,
 }
 
 impl Disk {
@@ -59,6 +61,7 @@ impl Disk {
         Self {
             metadata: Arc::new(FakeMetadataStore::new()),
             artifacts: Arc::new(FakeArtifactStore::new()),
+            messages: Arc::new(FakeMessageStore::new(10_000)),
         }
     }
 }
@@ -107,9 +110,13 @@ impl World {
         let catalog = Arc::new(catalog.expect("a catalog"));
         let engine = Arc::new(StandIn::new(disk.artifacts.clone()));
         let credentials = Arc::new(TemporaryCredentials::new(&*entropy));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let queues = Queues::open(disk.messages.clone(), clock.clone(), tasks.clone(), stop.clone());
+        let queues = queues.await.expect("the queues");
         let deps = AwsDeps {
             catalog,
             runner: engine.clone(),
+            queues,
             records: &records,
             store: disk.metadata.clone(),
             credentials: credentials.clone(),
@@ -122,7 +129,6 @@ impl World {
             options,
         };
         let aws = Arc::new(Aws::new(deps).await.expect("the Lambda surface"));
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let front = Arc::clone(aws.front());
         let service = move |peer, _| {
             let front = Arc::clone(&front);
