@@ -231,6 +231,14 @@ impl LambdaError {
         Value::Object(members).to_string()
     }
 
+    /// The same for clients of services with the JSON protocol, who read the type from the body.
+    #[must_use]
+    pub(crate) fn json_response(&self) -> Response<Body> {
+        let (parts, _) = self.response().into_parts();
+        let body = json!({ "__type": self.code.name(), "message": self.message });
+        Response::from_parts(parts, sonagi_wire::full(body.to_string()))
+    }
+
     /// The whole answer, without request id.
     #[must_use]
     pub fn response(&self) -> Response<Body> {

@@ -144,7 +144,7 @@ impl FrontParts {
         }
         let pending = match self.verifier.begin(parts, door) {
             Ok(pending) => pending,
-            Err(error) => return error.response(),
+            Err(error) => return refusal(parts, &error),
         };
         let service = Service::parse(&pending.service);
         if service == Service::Lambda {
@@ -172,7 +172,7 @@ impl FrontParts {
                 Service::Sqs => Box::pin(self.sqs.serve(parts, &body, &caller)).await,
                 Service::Lambda | Service::Query(_) | Service::S3 | Service::Json(_) => foreign(&service),
             },
-            Err(error) => error.response(),
+            Err(error) => refusal(parts, &error),
         }
     }
 
@@ -274,6 +274,14 @@ impl FrontParts {
         }
         Ok(())
     }
+}
+
+/// An error before an operation begins, in the shape that the client reads.
+fn refusal(parts: &Parts, error: &LambdaError) -> Response<Body> {
+    if parts.headers.contains_key("x-amz-target") {
+        return error.json_response();
+    }
+    error.response()
 }
 
 /// Every answer has a request id.

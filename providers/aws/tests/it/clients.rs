@@ -79,6 +79,11 @@ async fn signatures() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queues() {
+    shared("sqs").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn control() {
     let world = World::start().await;
     own("control.py", &[], &world).await;

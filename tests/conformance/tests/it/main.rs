@@ -39,6 +39,8 @@ cases!(
     provisioned,
     scheduler,
     signatures,
+    sqs,
+    sqs_awscli,
     streaming,
     urls,
     versions,
