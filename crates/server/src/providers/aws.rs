@@ -5,8 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use sonagi_aws::{
     Aws, AwsContract, AwsDeps, AwsOptions, BUS_ADAPTER, BusDeliveries, CONTRACT, LambdaTargets, QUEUE_ADAPTER,
-    QueueDestination, RuntimeOptions,
-    TemporaryCredentials,
+    QueueDestination, RuntimeOptions, TemporaryCredentials,
 };
 
 use super::{Engine, Failure, Ground, Provider, Registered};
