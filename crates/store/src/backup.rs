@@ -40,10 +40,13 @@ const NOT_COPIED: &[&str] = &[
     KEY_FILE,
     NEXT_KEY_FILE,
 ];
-/// Folders whose files are copied as they are: contents of events, archives of code, output of functions.
-const FOLDERS: &[&str] = &["bodies", "artifacts/sha256", "logs"];
-/// Databases, by their paths.
-const DATABASES: &[&str] = &["sonagi.db", "archive/archive.db"];
+/// Folders whose files are copied as they are: contents of events, of objects, archives of code, output of functions.
+const FOLDERS: &[&str] = &["bodies", "objects/bodies", "artifacts/sha256", "logs"];
+/// Databases, by their paths. Objects come before events: what a change of an object tells is either still with the object,
+/// or among the events, or in both and then accepted once.
+const DATABASES: &[&str] = &["objects/index.db", "sonagi.db", "archive/archive.db"];
+/// While this file is locked no content of an object is removed.
+const OBJECTS_HOLD: &str = "objects/bodies/hold";
 
 /// A backup could not be made, or not be read.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +169,7 @@ impl Backup {
 
 fn write(dir: &Path, key: String, target: &Path) -> Result<BackupReport, BackupError> {
     make_empty(target)?;
+    let _objects = hold_objects(dir)?;
     let mut files = Vec::new();
     for database in DATABASES {
         let (from, to) = (dir.join(database), target.join(database));
@@ -197,6 +201,19 @@ fn write(dir: &Path, key: String, target: &Path) -> Result<BackupReport, BackupE
     let path = target.join(MANIFEST);
     durable::replace(&path, &text).map_err(io_error("write", &path))?;
     Ok(report)
+}
+
+/// Keeps contents of objects where they are until it is dropped; nothing where there are none.
+fn hold_objects(dir: &Path) -> Result<Option<fs::File>, BackupError> {
+    let path = dir.join(OBJECTS_HOLD);
+    let file = match fs::File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("open", &path)(error)),
+    };
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|error| io_error("lock", &path)(error.into()))?;
+    Ok(Some(file))
 }
 
 fn report(files: &[Entry], key: Option<String>) -> BackupReport {

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use sonagi_aws_s3::S3;
 use sonagi_control::Catalog;
+use sonagi_objects::ObjectStore;
 use sonagi_ports::{Clock, Entropy, MetadataStore, Record, StoreError};
 use sonagi_queues::Queues;
 use sonagi_triggers::{Broker, Clockwork};
 
-use crate::auth::{Accounts, AuthMode, Verifier};
+use crate::auth::{Accounts, AuthMode, Sessions, Verifier};
 use crate::control::{CodeLinks, Control, RuntimeCheck};
 use crate::credentials::TemporaryCredentials;
 use crate::eventing::{Bridge, BridgeParts, BusDeliveries, Reach, Scheduler, SchedulerParts};
@@ -17,6 +19,7 @@ use crate::invoke::{Invoker, Runner};
 use crate::limits::LambdaLimits;
 use crate::place::{AccountId, Place, Region};
 use crate::sqs::Sqs;
+use crate::storage::{self, StorageDeps};
 use crate::url::{UrlAddress, UrlPlane, UrlRoutes};
 
 /// Settings of the Lambda surface.
@@ -83,6 +86,8 @@ pub struct AwsDeps<'a> {
     pub records: &'a [Record],
     /// The store.
     pub store: Arc<dyn MetadataStore>,
+    /// Objects in buckets.
+    pub objects: ObjectStore,
     /// Keys of instances.
     pub credentials: Arc<TemporaryCredentials>,
     /// The platform's bus.
@@ -136,6 +141,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     limits: Arc<LambdaLimits>,
+    objects: ObjectStore,
 }
 
 impl Shared {
@@ -147,6 +153,18 @@ impl Shared {
             self.runner.reserve(&entry.function);
         }
         Arc::new(routes)
+    }
+
+    fn storage(&self, sessions: Arc<Sessions>, temporary: Arc<TemporaryCredentials>, domain: &str) -> Arc<S3> {
+        Arc::new(storage::endpoint(StorageDeps {
+            store: self.objects.clone(),
+            sessions,
+            temporary,
+            catalog: Arc::clone(&self.catalog),
+            runner: Arc::clone(&self.runner),
+            clock: Arc::clone(&self.clock),
+            base_domain: domain.to_owned(),
+        }))
     }
 
     fn invoker(&self) -> Invoker {
@@ -180,10 +198,27 @@ impl Shared {
             links,
             runtimes,
             runner: Arc::clone(&self.runner),
+            objects: self.objects.clone(),
             reservations: tokio::sync::Mutex::new(()),
             floors: parking_lot::Mutex::new(()),
         }
     }
+}
+
+fn verifier(
+    sessions: &Arc<Sessions>,
+    temporary: &Arc<TemporaryCredentials>,
+    clock: &Arc<dyn Clock>,
+    (mode, default): (AuthMode, &Place),
+) -> Arc<Verifier> {
+    Arc::new(Verifier {
+        accounts: Arc::clone(&sessions.accounts),
+        temporary: Arc::clone(temporary),
+        sessions: Arc::clone(sessions),
+        clock: Arc::clone(clock),
+        mode,
+        default: default.clone(),
+    })
 }
 
 /// The Lambda surface of a platform.
@@ -194,6 +229,7 @@ pub struct Aws {
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) default: Place,
     front: Arc<Front>,
+    storage: Arc<S3>,
 }
 
 impl Aws {
@@ -209,6 +245,7 @@ impl Aws {
             queues,
             records,
             store,
+            objects,
             credentials,
             contract,
             clock,
@@ -225,20 +262,20 @@ impl Aws {
             account: options.account.clone(),
             region: options.region.clone(),
         };
-        let verifier = Arc::new(Verifier {
+        let sessions = Arc::new(Sessions {
             accounts: Arc::clone(&accounts),
-            temporary: credentials,
-            clock: Arc::clone(&clock),
-            mode: options.mode(),
-            default: default.clone(),
+            entropy: Arc::clone(&entropy),
         });
+        let verifier = verifier(&sessions, &credentials, &clock, (options.mode(), &default));
         let shared = Shared {
             catalog,
             runner,
             clock,
             entropy,
             limits,
+            objects,
         };
+        let storage = shared.storage(sessions, credentials, &options.base_domain);
         let routes = shared.resume(&address);
         let invoker = Arc::new(shared.invoker());
         let control = Arc::new(shared.control(&accounts, &routes, &address, contract));
@@ -260,6 +297,7 @@ impl Aws {
             sqs: Sqs { queues },
             bridge,
             scheduler,
+            storage: Arc::clone(&storage),
             limits,
             base_domain: options.base_domain,
         }));
@@ -269,7 +307,13 @@ impl Aws {
             invoker,
             default,
             front,
+            storage,
         })
+    }
+
+    /// Passes on what buckets tell of their objects until told to stop. To be run once.
+    pub async fn tell(&self, stop: tokio_util::sync::CancellationToken) {
+        self.storage.pass_on(stop).await;
     }
 
     /// Where requests come in.

@@ -1,6 +1,6 @@
 //! Where AWS requests come in: function URLs by host or path, everything signed by its service.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,9 +20,10 @@ use crate::intake::{self, Intake};
 use crate::invoke::{InvokeCall, Invoker, REQUEST_ID, is_event};
 use crate::limits::LambdaLimits;
 use crate::runtime::InstanceFront;
-use crate::services::{Service, foreign, identity};
+use crate::services::{Service, foreign};
 use crate::sqs::{self, Sqs};
 use crate::url::{URL_PATH, UrlCall, UrlPlane, id_of_host, id_of_path, is_url_host};
+use crate::{storage, sts};
 
 /// Bytes of a request to a service that is not Lambda: only small ones are answered at all.
 const FOREIGN_REQUEST: usize = 64 * 1024;
@@ -43,6 +44,7 @@ pub(crate) struct FrontParts {
     pub(crate) bridge: Arc<Bridge>,
     pub(crate) scheduler: Arc<Scheduler>,
     pub(crate) sqs: Sqs,
+    pub(crate) storage: Arc<sonagi_aws_s3::S3>,
     pub(crate) limits: Arc<LambdaLimits>,
     /// Base of host names that are this platform's own, for requests that are not authenticated.
     pub(crate) base_domain: String,
@@ -84,7 +86,8 @@ impl InstanceFront for Front {
         let front = Arc::clone(&self.parts);
         async move {
             let (parts, body) = request.into_parts();
-            with_request_id(front.signed(&parts, body, Door::Instance(instance)).await)
+            let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            with_request_id(front.signed(&parts, body, Door::Instance(instance), address).await)
         }
         .boxed()
     }
@@ -121,7 +124,7 @@ impl FrontParts {
         } else if parts.uri.path().starts_with(DOWNLOAD_PATH) {
             self.download(&parts).await
         } else {
-            Box::pin(self.signed(&parts, body, Door::Front)).await
+            Box::pin(self.signed(&parts, body, Door::Front, peer.ip())).await
         }
     }
 
@@ -138,15 +141,36 @@ impl FrontParts {
     }
 
     /// A request that must be signed.
-    async fn signed(&self, parts: &Parts, body: Incoming, door: Door) -> Response<Body> {
+    async fn signed(&self, parts: &Parts, body: Incoming, door: Door, address: IpAddr) -> Response<Body> {
         if let Err(error) = self.check_origin(parts, door) {
             return error.response();
         }
+        if let Some(key) = storage::old_form(parts).filter(|_| door == Door::Front) {
+            let unknown = || {
+                LambdaError::new(
+                    Code::UnrecognizedClient,
+                    "The AWS Access Key Id you provided does not exist.",
+                )
+            };
+            return match self.verifier.holder(&key).ok_or_else(unknown) {
+                Ok(holder) => {
+                    let caller = storage::caller(&holder, address);
+                    self.storage.serve(storage::request(parts, body), caller).await
+                }
+                Err(error) => storage::in_xml(&error),
+            };
+        }
         let pending = match self.verifier.begin(parts, door) {
             Ok(pending) => pending,
+            Err(error) if storage::is_ours(parts) => return storage::in_xml(&error),
             Err(error) => return refusal(parts, &error),
         };
         let service = Service::parse(&pending.service);
+        if service == Service::S3 {
+            // The signature covers a body that is not read yet: the endpoint checks it, with the key that was checked here.
+            let caller = storage::caller(pending.caller(), address);
+            return self.storage.serve(storage::request(parts, body), caller).await;
+        }
         if service == Service::Lambda {
             return match self.lambda(parts, body, pending).await {
                 Ok(response) => response,
@@ -166,7 +190,7 @@ impl FrontParts {
         let verified = read.and_then(|body| pending.finish(parts, &body).map(|caller| (caller, body)));
         match verified {
             Ok((caller, body)) => match service {
-                Service::Sts => identity(parts, &body, &caller),
+                Service::Sts => sts::answer(parts, &body, &caller, (&self.verifier.sessions, &*self.verifier.clock)),
                 Service::Events => self.bridge.serve(parts, &body, &caller).await,
                 Service::Scheduler => self.scheduler.serve(parts, &body, &caller).await,
                 Service::Sqs => Box::pin(self.sqs.serve(parts, &body, &caller)).await,
@@ -309,7 +333,8 @@ fn host_of(headers: &HeaderMap) -> Option<&str> {
 fn is_signed(headers: &HeaderMap, uri: &Uri) -> bool {
     let by_header = |value: &HeaderValue| value.as_bytes().starts_with(b"AWS4-HMAC-SHA256");
     headers.get_all(header::AUTHORIZATION).iter().any(by_header)
-        || uri
-            .query()
-            .is_some_and(|query| query.contains("X-Amz-Algorithm=") || query.contains("X-Amz-Signature="))
+        || uri.query().is_some_and(|query| {
+            let presigned = ["X-Amz-Algorithm=", "X-Amz-Signature=", "AWSAccessKeyId="];
+            presigned.iter().any(|parameter| query.contains(parameter))
+        })
 }

@@ -24,6 +24,8 @@ mod records;
 pub mod runtime;
 mod services;
 mod sqs;
+mod storage;
+mod sts;
 mod tariff;
 mod url;
 

@@ -1,14 +1,10 @@
-//! Services beside Lambda that clients send to the same address: `sts GetCallerIdentity` is answered, queues are in
-//! `sqs`, everything else is refused in the shape that the service's own clients read.
+//! Services beside Lambda that clients send to the same address, by their names; what is not offered is refused in the
+//! shape that the service's own clients read.
 //! Sources: the service models of botocore 1.44.5 (protocols query, rest-xml, json).
 
-use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use sonagi_model::InvocationId;
 use sonagi_wire::Body;
-
-use crate::auth::{Caller, Principal, query_pairs};
 
 /// A service, by the name in the credential scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,60 +49,32 @@ impl Service {
     }
 }
 
-/// Answers STS: who is calling.
-pub(crate) fn identity(parts: &Parts, body: &Bytes, caller: &Caller) -> Response<Body> {
-    let form = String::from_utf8_lossy(body);
-    let fields = if body.is_empty() {
-        parts.uri.query().unwrap_or_default()
-    } else {
-        form.as_ref()
-    };
-    let action = query_pairs(fields)
-        .into_iter()
-        .find(|(key, _)| key == "Action")
-        .map(|(_, value)| value);
-    if action.as_deref() != Some("GetCallerIdentity") {
-        return query_error("InvalidAction", "Of STS, this platform answers GetCallerIdentity only.");
-    }
-    let account = &caller.place.account;
-    let user = match &caller.principal {
-        Principal::Root => account.to_string(),
-        Principal::Function(function) => {
-            let name = function.rsplit(':').next().unwrap_or_default();
-            format!("{}:{name}", caller.access_key)
-        }
-    };
-    let id = InvocationId::generate();
-    let text = format!(
-        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
-         <Arn>{}</Arn><UserId>{user}</UserId><Account>{account}</Account></GetCallerIdentityResult>\
-         <ResponseMetadata><RequestId>{id}</RequestId></ResponseMetadata></GetCallerIdentityResponse>",
-        caller.arn()
-    );
-    xml(StatusCode::OK, text)
-}
-
 /// Refuses a service that is not offered.
 pub(crate) fn foreign(service: &Service) -> Response<Body> {
     match service {
-        Service::S3 => xml(
-            StatusCode::NOT_IMPLEMENTED,
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>NotImplemented</Code><Message>This platform does \
-             not offer S3.</Message></Error>"
-                .to_owned(),
+        Service::Query(name) => query_error(
+            "InvalidAction",
+            &format!("This platform does not offer the service {name}."),
         ),
-        Service::Query(name) => query_error("InvalidAction", &format!("This platform does not offer the service {name}.")),
         Service::Json(name) => {
             let text = format!("This platform does not offer the service {name}.");
             let body = serde_json::json!({ "__type": "UnknownOperationException", "message": text }).to_string();
             let mut response = Response::new(sonagi_wire::full(body));
             *response.status_mut() = StatusCode::BAD_REQUEST;
             let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
-            headers.insert("x-amzn-errortype", HeaderValue::from_static("UnknownOperationException"));
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/x-amz-json-1.0"),
+            );
+            headers.insert(
+                "x-amzn-errortype",
+                HeaderValue::from_static("UnknownOperationException"),
+            );
             response
         }
-        Service::Lambda | Service::Sqs | Service::Sts | Service::Events | Service::Scheduler => query_error("InvalidAction", "This operation is not offered."),
+        Service::Lambda | Service::Sqs | Service::Sts | Service::S3 | Service::Events | Service::Scheduler => {
+            query_error("InvalidAction", "This operation is not offered.")
+        }
     }
 }
 

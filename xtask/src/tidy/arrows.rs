@@ -21,6 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sonagi-store", &["sonagi-model", "sonagi-ports", "sonagi-crash"]),
     ("sonagi-sandbox-linux", &["sonagi-model", "sonagi-ports"]),
     ("sonagi-egress", &["sonagi-model", "sonagi-ports"]),
+    ("sonagi-objects", &["sonagi-model", "sonagi-ports", "sonagi-crash"]),
     (
         "sonagi-dispatch",
         &[
@@ -33,8 +34,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sonagi-aws-s3",
+        &[
+            "sonagi-model",
+            "sonagi-ports",
+            "sonagi-objects",
+            "sonagi-crash",
+            "sonagi-wire",
+        ],
+    ),
+    (
         "sonagi-aws",
         &[
+            "sonagi-objects",
+            "sonagi-aws-s3",
             "sonagi-model",
             "sonagi-ports",
             "sonagi-control",
@@ -75,6 +88,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sonagi-api",
             "sonagi-triggers",
             "sonagi-aws",
+            "sonagi-objects",
             "sonagi-openwhisk",
         ],
     ),

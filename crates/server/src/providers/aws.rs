@@ -8,6 +8,8 @@ use sonagi_aws::{
     QueueDestination, RuntimeOptions, TemporaryCredentials,
 };
 
+use sonagi_objects::{ObjectStore, Options};
+
 use super::{Engine, Failure, Ground, Provider, Registered};
 use crate::CpuShare;
 
@@ -33,6 +35,9 @@ pub(super) fn register(ground: &Ground) -> Result<Registered, Failure> {
         ground.options.account_concurrency,
         ground.retry_rules(),
     );
+    let folder = ground.folder.join("objects");
+    std::fs::create_dir_all(&folder)?;
+    let objects = ObjectStore::open(&folder, Options::default())?;
     let buses = Arc::new(BusDeliveries::default());
     let queues = QueueDestination::new(ground.queues.clone());
     let destinations = vec![
@@ -44,14 +49,14 @@ pub(super) fn register(ground: &Ground) -> Result<Registered, Failure> {
         contracts: vec![contract],
         targets: vec![(CONTRACT.to_owned(), Arc::new(targets))],
         destinations,
-        open: Box::new(move |engine| open(ground, opened, credentials, engine).boxed()),
+        open: Box::new(move |engine| open(ground, opened, (credentials, objects), engine).boxed()),
     })
 }
 
 async fn open(
     ground: Ground,
     (contract, buses): (Arc<AwsContract>, Arc<BusDeliveries>),
-    credentials: Arc<TemporaryCredentials>,
+    (credentials, objects): (Arc<TemporaryCredentials>, ObjectStore),
     engine: Engine,
 ) -> Result<Provider, Failure> {
     let options = AwsOptions {
@@ -67,6 +72,7 @@ async fn open(
         queues: ground.queues,
         records: &ground.records,
         store: ground.store,
+        objects,
         credentials,
         broker: ground.broker,
         clockwork: ground.clockwork,
@@ -77,6 +83,8 @@ async fn open(
         options,
     });
     let aws = Arc::new(aws.await?);
+    let (telling, stop) = (Arc::clone(&aws), engine.stop);
+    engine.tasks.spawn(async move { telling.tell(stop).await });
     contract.attach(Arc::clone(aws.front()) as _);
     Ok(Provider {
         surface: Arc::clone(aws.front()) as _,

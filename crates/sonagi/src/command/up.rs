@@ -53,6 +53,10 @@ pub struct Up {
     settings: Settings,
 }
 
+/// What goes into the log. The crate that speaks S3 reports mistakes of clients as errors: they are answered, and what
+/// fails here is reported by us.
+const LOG: &str = "info,s3s=off";
+
 /// Form of the platform's own log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
@@ -67,7 +71,7 @@ impl Up {
         let file = self.file(&data)?;
         start_log(
             self.log_format.unwrap_or(LogFormat::Text),
-            self.log.as_deref().unwrap_or("info"),
+            self.log.as_deref().unwrap_or(LOG),
         )?;
         let defaults = Options::new(data);
         let options = options(&defaults, &self.settings, &file);

@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 
 use super::accounts::Accounts;
 use super::clock_text::compact;
+use super::sessions::{Session, Sessions};
 use super::sigv4::{Form, PathEncoding, Presented};
 use crate::credentials::TemporaryCredentials;
 use crate::errors::{Code, LambdaError};
@@ -39,6 +40,8 @@ pub enum Principal {
     Root,
     /// The temporary key of an instance; the ARN of its function.
     Function(String),
+    /// The temporary key of an assumed role: may do what the account may do.
+    Session(Session),
 }
 
 /// Who is calling.
@@ -63,6 +66,7 @@ impl Caller {
                 let name = function.rsplit(':').next().unwrap_or_default();
                 format!("arn:aws:sts::{account}:assumed-role/{name}/{name}")
             }
+            Principal::Session(session) => session.arn(account),
         }
     }
 }
@@ -81,6 +85,7 @@ pub(crate) enum Door {
 pub(crate) struct Verifier {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) temporary: Arc<TemporaryCredentials>,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mode: AuthMode,
     /// Whose key an unsigned request has with [`AuthMode::Off`].
@@ -97,6 +102,19 @@ pub(crate) struct Pending {
 }
 
 impl Verifier {
+    /// Who an account's own key stands for, in the default region.
+    pub(crate) fn holder(&self, access_key: &str) -> Option<Caller> {
+        let account = self.accounts.by_key(access_key)?;
+        Some(Caller {
+            place: Place {
+                account: account.id.clone(),
+                region: self.default.region.clone(),
+            },
+            principal: Principal::Root,
+            access_key: access_key.to_owned(),
+        })
+    }
+
     /// Checks the head of a request.
     ///
     /// # Errors
@@ -179,13 +197,27 @@ impl Verifier {
                 Some(_) => Err(unknown()),
             };
         }
-        let found = self.temporary.lookup(&presented.access_key).ok_or_else(unknown)?;
+        let token = presented.token.as_deref().unwrap_or_default();
+        let Some(found) = self.temporary.lookup(&presented.access_key) else {
+            let session = self
+                .sessions
+                .secret(&presented.access_key)
+                .filter(|_| door == Door::Front);
+            let (account, secret) = session.ok_or_else(unknown)?;
+            let session = Sessions::open(&account, &presented.access_key, token).ok_or_else(unknown)?;
+            if session.is_over(self.clock.now()) {
+                return Err(LambdaError::new(
+                    Code::ExpiredToken,
+                    "The security token included in the request is expired",
+                ));
+            }
+            return Ok((account.id.clone(), Principal::Session(session), secret));
+        };
         if let Door::Instance(instance) = door
             && found.instance != instance
         {
             return Err(unknown());
         }
-        let token = presented.token.as_deref().unwrap_or_default();
         if !bool::from(token.as_bytes().ct_eq(found.token.as_bytes())) {
             return Err(unknown());
         }
@@ -243,6 +275,11 @@ fn earlier(now: Timestamp, by: Duration) -> String {
 }
 
 impl Pending {
+    /// Who calls, if the signature is right; for who checks that himself.
+    pub(crate) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Checks the signature, now that the body is here.
     ///
     /// # Errors
@@ -304,9 +341,14 @@ mod tests {
         let accounts = Accounts::load(&[], store, &account, entropy.clone()).await.unwrap();
         let found = accounts.all().remove(0);
         let clock = Arc::new(ManualClock::default());
+        let accounts = Arc::new(accounts);
         let verifier = Verifier {
-            accounts: Arc::new(accounts),
             temporary: Arc::new(TemporaryCredentials::new(&*entropy)),
+            sessions: Arc::new(Sessions {
+                accounts: Arc::clone(&accounts),
+                entropy,
+            }),
+            accounts,
             clock: clock.clone(),
             mode: AuthMode::Required,
             default: Place {
@@ -392,6 +434,29 @@ mod tests {
         assert_eq!(code(&ahead, b""), Code::InvalidSignature);
         let unsigned = http::Request::get("/").body(()).unwrap().into_parts().0;
         assert_eq!(code(&unsigned, b""), Code::MissingAuthenticationToken);
+    }
+
+    #[tokio::test]
+    async fn sessions_open_the_front_until_they_are_over() {
+        let world = world().await;
+        let sessions = &world.verifier.sessions;
+        let account = world.verifier.accounts.all().remove(0);
+        let session = Session {
+            role: "role".to_owned(),
+            name: "me".to_owned(),
+            expires: world.clock.now().as_secs() + 60,
+        };
+        let keys = sessions.issue(&account, &session);
+        let key = (keys.access_key.as_str(), keys.secret.as_str());
+        let sign = |token: Option<&str>| signed(key, token, world.clock.now(), b"");
+        let caller = check(&world, &sign(Some(&keys.token)), Door::Front, b"").unwrap();
+        assert_eq!(caller.arn(), "arn:aws:sts::000000000000:assumed-role/role/me");
+        let code = |parts: &Parts, door| check(&world, parts, door, b"").unwrap_err().code;
+        assert_eq!(code(&sign(None), Door::Front), Code::UnrecognizedClient);
+        let inside = Door::Instance(InstanceId::generate());
+        assert_eq!(code(&sign(Some(&keys.token)), inside), Code::UnrecognizedClient);
+        world.clock.advance(Duration::from_secs(61));
+        assert_eq!(code(&sign(Some(&keys.token)), Door::Front), Code::ExpiredToken);
     }
 
     #[tokio::test]

@@ -111,17 +111,8 @@ impl CodeLinks {
 /// The archive that a request carries.
 ///
 /// # Errors
-/// 400 for other sources and for what is not base64, 413 for archives over the limit.
-pub(crate) fn archive(input: &CodeInput<'_>, limit: u64) -> Result<Bytes, LambdaError> {
-    if input.image_uri.is_some() {
-        return Err(LambdaError::not_offered("Container images (ImageUri) are"));
-    }
-    if input.s3_bucket.is_some() || input.s3_key.is_some() {
-        return Err(LambdaError::not_offered(
-            "Send the archive as ZipFile: code in buckets (S3Bucket, S3Key) is",
-        ));
-    }
-    let text = input.zip_file.as_ref().map(|text| text.0.as_ref()).unwrap_or_default();
+/// 400 for what is not base64, 413 for archives over the limit.
+pub(super) fn carried(text: &str, limit: u64) -> Result<Bytes, LambdaError> {
     if text.is_empty() {
         return Err(LambdaError::invalid("Please provide a source for function code."));
     }
@@ -138,6 +129,13 @@ pub(crate) fn archive(input: &CodeInput<'_>, limit: u64) -> Result<Bytes, Lambda
     Ok(Bytes::from(bytes))
 }
 
+/// What the service says when it cannot fetch code from a bucket.
+fn not_fetched(code: &str, message: &str) -> LambdaError {
+    LambdaError::invalid(format!(
+        "Error occurred while GetObject. S3 Error Code: {code}. S3 Error Message: {message}"
+    ))
+}
+
 fn too_large(limit: u64) -> LambdaError {
     LambdaError::new(
         Code::RequestEntityTooLarge,
@@ -146,6 +144,66 @@ fn too_large(limit: u64) -> LambdaError {
 }
 
 impl Control {
+    /// The archive that a request carries, or that it says where to find.
+    ///
+    /// # Errors
+    /// 400 for what is not base64 or cannot be fetched, 413 for archives over the limit.
+    pub(crate) async fn archive(&self, account: &AccountId, input: &CodeInput<'_>) -> Result<Bytes, LambdaError> {
+        let limit = self.limits.archive.packed;
+        if input.image_uri.is_some() {
+            return Err(LambdaError::not_offered("Container images (ImageUri) are"));
+        }
+        match (&input.s3_bucket, &input.s3_key) {
+            (Some(bucket), Some(key)) => {
+                let version = input.s3_object_version.as_deref();
+                self.fetched(account, (bucket, key, version)).await
+            }
+            (None, None) => {
+                let text = input.zip_file.as_ref().map(|text| text.0.as_ref());
+                carried(text.unwrap_or_default(), limit)
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                Err(LambdaError::invalid("S3Bucket and S3Key must be given together."))
+            }
+        }
+    }
+
+    /// The content of an object of an account.
+    pub(super) async fn fetched(
+        &self,
+        account: &AccountId,
+        (bucket, key, version): (&str, &str, Option<&str>),
+    ) -> Result<Bytes, LambdaError> {
+        let limit = self.limits.archive.packed;
+        let failed = |error: sonagi_objects::Error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "code in a bucket cannot be read"
+            );
+            LambdaError::new(Code::Service, "The object could not be read.")
+        };
+        let found = self.objects.bucket(bucket).await.map_err(failed)?;
+        let found = found.ok_or_else(|| not_fetched("NoSuchBucket", "The specified bucket does not exist"))?;
+        if found.owner != account.as_str() {
+            return Err(not_fetched("AccessDenied", "Access Denied"));
+        }
+        if version.is_some_and(|version| version != "null") {
+            return Err(not_fetched("NoSuchVersion", "The specified version does not exist."));
+        }
+        let found = self.objects.get(bucket, key).await.map_err(failed)?;
+        let found = found.ok_or_else(|| not_fetched("NoSuchKey", "The specified key does not exist."))?;
+        let size = found.object.size;
+        if size > limit {
+            return Err(too_large(limit));
+        }
+        let mut archive = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        let mut reading = found.read(0..size);
+        while let Some(bytes) = reading.next().await.map_err(failed)? {
+            archive.extend_from_slice(&bytes);
+        }
+        Ok(Bytes::from(archive))
+    }
+
     /// Checks and stores an archive for a function of this place.
     ///
     /// # Errors
@@ -192,7 +250,7 @@ impl Control {
         let entry = self.entry(&named)?;
         let current: RevisionRecord = read(&entry.latest().document)?;
         check_revision_id(input.revision_id.as_deref(), &current)?;
-        let archive = archive(&input, self.limits.archive.packed)?;
+        let archive = self.archive(&call.caller.place.account, &input).await?;
         let held = self.store(&named.place, archive).await?;
         let architectures = input.architectures.as_deref();
         if input.dry_run == Some(true) {

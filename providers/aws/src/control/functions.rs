@@ -10,7 +10,6 @@ use sonagi_control::{Edit, FunctionEntry, NewFunction, NewRevision};
 use sonagi_model::{FunctionName, Revision};
 use sonagi_wire::Body;
 
-use super::code::archive;
 use super::concurrency::{Reserved, set_reservation};
 use super::page::Paging;
 use super::policy::forget_qualifier;
@@ -87,7 +86,7 @@ impl Control {
             place: named.place.clone(),
             name: named.name.clone(),
             draft,
-            archive: archive(code, self.limits.archive.packed)?,
+            archive: self.archive(&call.caller.place.account, code).await?,
             record: FunctionRecord {
                 tags,
                 ..FunctionRecord::default()

@@ -46,6 +46,8 @@ use crate::url::{UrlAddress, UrlRoutes};
 
 pub(crate) use code::{CodeLinks, DOWNLOAD_PATH};
 pub(crate) use operations::{Operation, RunOperation, is_dated, route};
+pub(crate) use policy::key_of as policy_key;
+pub(crate) use statement::ServiceAccess;
 pub(crate) use text::url_time;
 
 /// The control API.
@@ -64,6 +66,8 @@ pub(crate) struct Control {
     pub(crate) runner: Arc<dyn Runner>,
     /// Reservations of one account are decided one after the other: each depends on all others.
     pub(crate) reservations: tokio::sync::Mutex<()>,
+    /// Where code in buckets is.
+    pub(crate) objects: sonagi_objects::ObjectStore,
     /// Held while the engine is told what to keep loaded.
     pub(crate) floors: parking_lot::Mutex<()>,
 }

@@ -57,6 +57,8 @@ pub(crate) struct CodeInput<'a> {
     pub(crate) s3_bucket: Option<String>,
     #[serde(rename = "S3Key")]
     pub(crate) s3_key: Option<String>,
+    #[serde(rename = "S3ObjectVersion")]
+    pub(crate) s3_object_version: Option<String>,
     pub(crate) image_uri: Option<String>,
     pub(crate) publish: Option<bool>,
     pub(crate) publish_to: Option<String>,

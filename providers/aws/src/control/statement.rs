@@ -19,7 +19,73 @@ pub(crate) struct Access<'a> {
     pub(crate) url: Option<UrlAuth>,
 }
 
+/// A request of a service to call a function for something of an account.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ServiceAccess<'a> {
+    /// The service, for instance `s3.amazonaws.com`.
+    pub(crate) service: &'a str,
+    /// The ARN of what it calls for.
+    pub(crate) source_arn: &'a str,
+    /// The account that this belongs to.
+    pub(crate) source_account: &'a str,
+}
+
+/// Whether a text matches a pattern of `ArnLike`: `*` is any text, `?` any character.
+fn like(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    // Where the last `*` was, and how much of the text it stood for when it was tried last.
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&wanted) if wanted == '?' || wanted == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            Some(_) | None => {
+                let Some((at, from)) = star else { return false };
+                star = Some((at, from + 1));
+                p = at + 1;
+                t = from + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|rest| *rest == '*')
+}
+
 impl Statement {
+    /// Whether this statement allows a service to invoke the function.
+    pub(crate) fn allows_service(&self, access: &ServiceAccess<'_>) -> bool {
+        let principal = match &self.principal {
+            PrincipalRule::Everyone => true,
+            PrincipalRule::Service(name) => name == access.service,
+            PrincipalRule::Aws(_) => false,
+        };
+        let Conditions {
+            source_arn,
+            source_account,
+            organization,
+            event_source_token,
+            url_auth,
+            via_url,
+        } = &self.conditions;
+        principal
+            && self.has_action("lambda:InvokeFunction")
+            && source_arn
+                .as_deref()
+                .is_none_or(|pattern| like(pattern, access.source_arn))
+            && source_account
+                .as_deref()
+                .is_none_or(|account| account == access.source_account)
+            && organization.is_none()
+            && event_source_token.is_none()
+            && url_auth.is_none()
+            && *via_url != Some(true)
+    }
+
     /// Whether this statement allows the access.
     pub(crate) fn allows(&self, access: &Access<'_>) -> bool {
         self.has_action(access.action) && self.has_principal(access.principals) && self.conditions.hold(access.url)
@@ -303,6 +369,40 @@ mod tests {
         assert!(!url_allowed(&public[..1], &[], UrlAuth::Iam));
         let direct = [statement("*", "lambda:InvokeFunction", Conditions::default())];
         assert!(!url_allowed(&direct, &[], UrlAuth::None));
+    }
+
+    #[test]
+    fn services_are_allowed_for_what_a_statement_names() {
+        let of = |arn: Option<&str>, account: Option<&str>| Conditions {
+            source_arn: arn.map(str::to_owned),
+            source_account: account.map(str::to_owned),
+            ..Conditions::default()
+        };
+        let cases = [
+            ("s3.amazonaws.com", of(None, None), true),
+            (
+                "s3.amazonaws.com",
+                of(Some("arn:aws:s3:::b"), Some("000000000000")),
+                true,
+            ),
+            ("s3.amazonaws.com", of(Some("arn:aws:s3:::*"), None), true),
+            ("s3.amazonaws.com", of(Some("arn:aws:s3:::b?"), None), false),
+            ("s3.amazonaws.com", of(Some("arn:*:b"), None), true),
+            ("s3.amazonaws.com", of(Some("arn:aws:s3:::other"), None), false),
+            ("s3.amazonaws.com", of(None, Some("111111111111")), false),
+            ("events.amazonaws.com", of(None, None), false),
+            ("000000000000", of(None, None), false),
+            ("*", of(None, None), true),
+        ];
+        for (principal, conditions, allowed) in cases {
+            let statement = statement(principal, "lambda:InvokeFunction", conditions);
+            let access = ServiceAccess {
+                service: "s3.amazonaws.com",
+                source_arn: "arn:aws:s3:::b",
+                source_account: "000000000000",
+            };
+            assert_eq!(statement.allows_service(&access), allowed, "{statement:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioIo;
 use sonagi_aws::{Aws, AwsDeps, AwsOptions, BusDeliveries, RuntimeCheck, TemporaryCredentials};
 use sonagi_control::{Catalog, Retired};
 use sonagi_model::{FunctionId, RevisionId};
+use sonagi_objects::{ObjectStore, Options};
 use sonagi_ports::fake::{FakeArtifactStore, FakeMessageStore, FakeMetadataStore};
 use sonagi_ports::{Adapter, ContractError, MetadataStore, SystemClock, SystemEntropy};
 use sonagi_queues::Queues;
@@ -54,6 +55,7 @@ pub struct Disk {
     pub metadata: Arc<FakeMetadataStore>,
     pub artifacts: Arc<FakeArtifactStore>,
     pub messages: Arc<FakeMessageStore>,
+    pub objects: Arc<tempfile::TempDir>,
 }
 
 impl Disk {
@@ -62,6 +64,7 @@ impl Disk {
             metadata: Arc::new(FakeMetadataStore::new()),
             artifacts: Arc::new(FakeArtifactStore::new()),
             messages: Arc::new(FakeMessageStore::new(10_000)),
+            objects: Arc::new(tempfile::tempdir().expect("a folder")),
         }
     }
 }
@@ -113,12 +116,14 @@ impl World {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let queues = Queues::open(disk.messages.clone(), clock.clone(), tasks.clone(), stop.clone());
         let queues = queues.await.expect("the queues");
+        let objects = ObjectStore::open(disk.objects.path(), Options::default()).expect("a folder for objects");
         let deps = AwsDeps {
             catalog,
             runner: engine.clone(),
             queues,
             records: &records,
             store: disk.metadata.clone(),
+            objects,
             credentials: credentials.clone(),
             broker: Arc::new(Broker::new()),
             clockwork: Arc::new(Clockwork::new(&records, disk.metadata.clone(), clock.clone())),

@@ -122,3 +122,30 @@ def test_an_arn_in_the_path_is_encoded_twice():
 def test_the_region_of_the_signature_counts():
     kit.equal(send("GET", LIST, signed(region="eu-west-1"))[0], 200)
     assert kit.client(region_name="eu-west-1").list_functions()["Functions"] == []
+
+
+def test_roles_are_assumed():
+    sts = kit.client("sts")
+    account = sts.get_caller_identity()["Account"]
+    arn = f"arn:aws:iam::{account}:role/path/deployer"
+    made = sts.assume_role(RoleArn=arn, RoleSessionName="me", DurationSeconds=900)
+    kit.equal(made["AssumedRoleUser"]["Arn"], f"arn:aws:sts::{account}:assumed-role/deployer/me")
+    keys = made["Credentials"]
+    session = dict(
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["SessionToken"],
+    )
+    who = kit.client("sts", **session).get_caller_identity()
+    kit.equal((who["Account"], who["Arn"]), (account, made["AssumedRoleUser"]["Arn"]))
+    kit.equal(who["UserId"], made["AssumedRoleUser"]["AssumedRoleId"])
+    kit.client("lambda", **session).list_functions()
+    kit.client("s3", **session).list_buckets()
+    with kit.refused("UnrecognizedClientException", 403):
+        kit.client("lambda", **(session | {"aws_session_token": "x"})).list_functions()
+    with kit.refused("InvalidAccessKeyId", 403):
+        kit.client("s3", **(session | {"aws_session_token": "x"})).list_buckets()
+    with kit.refused("AccessDenied", 403, "not authorized to perform: sts:AssumeRole"):
+        sts.assume_role(RoleArn="arn:aws:iam::999999999999:role/r", RoleSessionName="me")
+    with kit.refused("ValidationError", 400):
+        sts.assume_role(RoleArn=arn, RoleSessionName="me", DurationSeconds=100_000)

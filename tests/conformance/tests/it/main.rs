@@ -14,6 +14,7 @@ macro_rules! cases {
 cases!(
     asynchronous,
     awscli,
+    awscli_s3,
     concurrency,
     custom_runtimes,
     eventbridge,
@@ -23,6 +24,8 @@ cases!(
     javascript,
     limits,
     node,
+    object_events,
+    objects,
     openwhisk_aio,
     openwhisk_api,
     openwhisk_compositions,

@@ -13,6 +13,7 @@ mod life;
 mod lifecycle;
 mod logs;
 mod nat;
+mod objects;
 mod reclaim;
 mod scale;
 mod schedules;
