@@ -243,6 +243,17 @@ impl Catalog {
         })
     }
 
+    /// Holds an artifact that was stored earlier and that something besides revisions needs: an upload that functions may
+    /// be made of later.
+    #[must_use]
+    pub fn hold(&self, artifact: ArtifactRef) -> HeldArtifact {
+        self.uses.hold(artifact.digest);
+        HeldArtifact {
+            artifact,
+            uses: Arc::clone(&self.uses),
+        }
+    }
+
     /// The artifacts themselves.
     #[must_use]
     pub fn artifacts(&self) -> &Arc<dyn ArtifactStore> {

@@ -200,7 +200,7 @@ impl Attempt {
                 Ok(reply) => Handed::Reply(reply),
                 Err(SessionError::NotDelivered) => Handed::NotDelivered,
                 Err(SessionError::ResponseTooLarge(limit)) => Handed::Failed(Outcome::ResponseTooLarge(limit)),
-                Err(SessionError::Violation(_) | SessionError::Closed) => Handed::Failed(Outcome::Exited(exit)),
+                Err(SessionError::Violation(_) | SessionError::Closed | SessionError::HungUp(_)) => Handed::Failed(Outcome::Exited(exit)),
                 Err(SessionError::Broken(error)) => Handed::Broken(error),
                 Err(SessionError::TimedOut) => Handed::Failed(Outcome::Timeout),
                 Err(SessionError::InitTimedOut) => Handed::Failed(Outcome::InitTimeout),
@@ -220,15 +220,21 @@ impl Attempt {
             Err(SessionError::TimedOut) => Handed::Failed(Outcome::Timeout),
             Err(SessionError::InitTimedOut) => Handed::Failed(Outcome::InitTimeout),
             // Sessions close when instances end, and may notice first.
-            Err(SessionError::Closed) => Handed::Failed(self.end_of(lease, "the session was closed").await),
+            Err(SessionError::Closed) => {
+                let otherwise = Outcome::Platform("the session was closed".to_owned());
+                Handed::Failed(self.end_of(lease, otherwise).await)
+            }
+            Err(SessionError::HungUp(what)) => {
+                Handed::Failed(self.end_of(lease, Outcome::ProtocolViolation(what)).await)
+            }
         }
     }
 
-    /// How the process ended, if it has; otherwise the platform is at fault.
-    async fn end_of(&self, lease: &Lease, otherwise: &'static str) -> Outcome {
+    /// How the process ended, if it has.
+    async fn end_of(&self, lease: &Lease, otherwise: Outcome) -> Outcome {
         match timeout(self.inner.options.last_words, lease.exited()).await {
             Ok(exit) => Outcome::Exited(exit),
-            Err(_elapsed) => Outcome::Platform(otherwise.to_owned()),
+            Err(_elapsed) => otherwise,
         }
     }
 

@@ -68,6 +68,14 @@ impl KeepAlive {
         }
     }
 
+    /// The same for an instance that is kept for a time of its own, if it has one.
+    pub(crate) fn with_idle(self, own: Option<Duration>) -> Self {
+        Self {
+            idle: own.unwrap_or(self.idle),
+            ..self
+        }
+    }
+
     /// Whether it has reached the highest age.
     pub(crate) fn is_too_old(&self, started: Instant, now: Instant) -> bool {
         now.saturating_duration_since(started) >= self.max_age

@@ -104,7 +104,8 @@ async fn care_for(inner: &Arc<Inner>, instance: &Arc<Instance>) -> Option<Instan
     let policy = if instance.sub.keeps(instance) {
         inner.policy.without_idle()
     } else {
-        inner.policy
+        let own = instance.sub.contract.keep_alive(&instance.sub.revision);
+        inner.policy.with_idle(own)
     };
     let verdict = |now: Instant| policy.verdict(instance.life(), instance.started, now);
     let now = Instant::now();

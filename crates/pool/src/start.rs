@@ -202,6 +202,7 @@ impl Start {
             instance: self.id,
             listeners: started.listeners,
             channel: started.channel,
+            scratch: started.scratch,
         });
         let parts = InstanceParts {
             id: self.id,

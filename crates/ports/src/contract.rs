@@ -1,6 +1,7 @@
 //! How the platform talks with function code. The pool does not know which side dials.
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,6 +97,9 @@ pub struct Opening {
     pub listeners: Vec<TcpListener>,
     /// Our end of the channel if the plan asked for one, non-blocking.
     pub channel: Option<UnixStream>,
+    /// The instance's `/tmp` if the plan asked for it; see [`crate::Started::scratch`]. To be let go of at the latest when
+    /// the session is closed.
+    pub scratch: Option<OwnedFd>,
 }
 
 /// Numbers of a contract that the engine enforces.
@@ -167,6 +171,11 @@ pub trait Contract: Send + Sync + std::fmt::Debug {
 
     /// The numbers to enforce.
     fn limits(&self) -> ContractLimits;
+
+    /// How long an idle instance of this revision is kept, where its owner decides that; `None`: the platform's time.
+    fn keep_alive(&self, _revision: &Revision) -> Option<Duration> {
+        None
+    }
 
     /// Billed milliseconds of an attempt that caused `init` and ran for `duration`.
     fn billed_ms(&self, init: Duration, duration: Duration) -> u64;
@@ -260,6 +269,8 @@ pub enum SessionError {
     Violation(&'static str),
     /// The session was closed.
     Closed,
+    /// The function hung up before it had answered: because it ended, or else it broke the contract; what it did then.
+    HungUp(&'static str),
     /// The function failed in a way after which its instance must not get another event; in its own words.
     Broken(FunctionError),
     /// It did not answer by a deadline that the contract itself keeps, shorter than the revision's.

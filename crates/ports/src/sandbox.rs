@@ -79,6 +79,8 @@ pub struct LaunchPlan {
     pub sockets: Vec<u16>,
     /// Whether the program is connected to the platform by a Unix stream socket, its descriptor 3.
     pub channel: bool,
+    /// Whether the platform meets the program in its `/tmp` (a socket that it makes there, say).
+    pub meets_in_scratch: bool,
     /// What it may use.
     pub limits: InstanceLimits,
 }
@@ -134,6 +136,9 @@ pub struct Started {
     pub sockets: Vec<UdpSocket>,
     /// Our end of the channel if the plan asks for one, non-blocking.
     pub channel: Option<UnixStream>,
+    /// The instance's `/tmp` if the plan asks for it, to look up names below it. Whatever is in there is the function's:
+    /// no link in it may be followed. While this is open the space is not given back.
+    pub scratch: Option<OwnedFd>,
     /// Reading end of the one pipe behind standard output and standard error, non-blocking.
     pub output: OwnedFd,
     /// Time to get or make the cell: namespaces, control groups, mounts.

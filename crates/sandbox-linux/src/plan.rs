@@ -142,6 +142,7 @@ mod tests {
             listeners: vec![1],
             sockets: Vec::new(),
             channel: true,
+            meets_in_scratch: false,
             limits: InstanceLimits::for_sizes(Mebibytes(128), Mebibytes(512)),
         }
     }

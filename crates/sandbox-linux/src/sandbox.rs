@@ -22,7 +22,7 @@ use crate::instance::Instance;
 use crate::launch::Spawner;
 use crate::link::Link;
 use crate::plan;
-use crate::protocol::{Order, When};
+use crate::protocol::{Order, When, words};
 use crate::ready::{Next, Ready};
 use crate::uids::Uids;
 
@@ -168,7 +168,7 @@ impl Inner {
         let begun = Instant::now();
         let mut cell = self.cell_for(&plan.cell, alive).await?;
         let had_cell = Instant::now();
-        let (limits, with_channel) = (plan.limits.clone(), plan.channel);
+        let (limits, with_channel, met) = (plan.limits.clone(), plan.channel, plan.meets_in_scratch);
         let Running {
             listeners,
             sockets,
@@ -176,6 +176,11 @@ impl Inner {
             scratch,
         } = cell.start(plan).await?;
         let executed = Instant::now();
+        let meeting = met.then(|| rustix::io::fcntl_dupfd_cloexec(&scratch, 0)).transpose();
+        let meeting = meeting.map_err(|errno| SandboxError::Host {
+            action: "share the scratch space",
+            reason: words(errno),
+        })?;
         let oom = self.memory_watch.watch(cell.group.clone(), scratch, &limits);
         let number = cell.claim.number();
         let instance = Arc::new(Instance::new(cell.claim, cell.group, oom, limits.cpu_cap_millis));
@@ -191,6 +196,7 @@ impl Inner {
             listeners,
             sockets,
             channel: with_channel.then(|| cell.channel.into()),
+            scratch: meeting,
             output,
             cell: had_cell - begun,
             process: executed - had_cell,

@@ -73,6 +73,7 @@ impl Health {
             listeners: Vec::new(),
             sockets: Vec::new(),
             channel: false,
+            meets_in_scratch: false,
             limits: InstanceLimits::for_sizes(Mebibytes(64), Mebibytes(16)),
         };
         let started = self.sandbox.start(plan).await.map_err(|error| error.to_string())?;

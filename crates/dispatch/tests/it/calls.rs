@@ -105,6 +105,12 @@ async fn each_outcome_has_its_status_and_says_whether_the_instance_lives() {
             0,
         ),
         (
+            FakeAct::Fails(SessionError::HungUp("hung up")),
+            Outcome::ProtocolViolation("hung up"),
+            RunStatus::ProtocolViolation,
+            0,
+        ),
+        (
             FakeAct::Fails(SessionError::Closed),
             Outcome::Platform("the session was closed".to_owned()),
             RunStatus::Platform,

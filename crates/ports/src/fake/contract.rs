@@ -167,6 +167,7 @@ fn plan_for(launch: &Launch<'_>) -> LaunchPlan {
         listeners: Vec::new(),
         sockets: Vec::new(),
         channel: false,
+        meets_in_scratch: false,
         limits: InstanceLimits::for_sizes(spec.memory, spec.scratch),
     }
 }

@@ -196,6 +196,7 @@ impl Sandbox for FakeSandbox {
             listeners,
             sockets,
             channel,
+            scratch: None,
             output,
             cell: Duration::ZERO,
             process: begun.elapsed(),

@@ -87,6 +87,7 @@ fn plan(program: Program) -> LaunchPlan {
         listeners: vec![9001],
         sockets: Vec::new(),
         channel: true,
+        meets_in_scratch: false,
         limits: InstanceLimits::for_sizes(Mebibytes(128), Mebibytes(16)),
     }
 }

@@ -93,6 +93,7 @@ impl Node {
             listeners: Vec::new(),
             sockets: Vec::new(),
             channel: false,
+            meets_in_scratch: false,
             limits: InstanceLimits::for_sizes(Mebibytes(64), Mebibytes(16)),
         }
     }

@@ -222,6 +222,7 @@ impl Contract for AwsContract {
             listeners: vec![self.options.runtime_port, self.options.platform_port],
             sockets: Vec::new(),
             channel: interpreter.is_some(),
+            meets_in_scratch: false,
             limits: InstanceLimits {
                 cpu_cap_millis: self
                     .options

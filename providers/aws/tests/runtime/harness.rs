@@ -237,6 +237,7 @@ impl Source {
             instance,
             listeners,
             channel: plan.channel.then_some(channel),
+            scratch: None,
         });
         Running {
             session,

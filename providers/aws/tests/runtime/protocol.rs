@@ -35,6 +35,7 @@ fn serve() -> Served {
         instance,
         listeners: vec![runtime, platform],
         channel: None,
+        scratch: None,
     });
     Served {
         session,

@@ -250,6 +250,7 @@ impl Contract for WhiskContract {
             listeners: vec![PLATFORM_PORT],
             sockets: Vec::new(),
             channel: true,
+            meets_in_scratch: false,
             limits: InstanceLimits::for_sizes(spec.memory, spec.scratch),
         })
     }
