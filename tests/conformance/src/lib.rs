@@ -1,10 +1,10 @@
 //! Conformance with providers, judged by their own clients, unmodified and in pinned versions.
 //!
 //! A case is a folder below `cases/` with one script: `case.py` (boto3, run by `kit/kit.py`), `case.sh` (the AWS
-//! command line) or `case.cjs` (the JavaScript SDK; OpenWhisk's clients where the name begins with `openwhisk_`). Scripts
-//! know nothing of Sonagi: they read the address and the keys from the variables that the clients read. With
-//! `SONAGI_ENDPOINT` set to an address, and the clients' variables to keys for it, the same cases run against whatever is
-//! there; without, each case gets a platform of its own.
+//! command line) or `case.cjs` (the JavaScript SDK; OpenWhisk's clients where the name begins with `openwhisk_`). Those that
+//! begin with `fn_` are for Fn, whose FDKs can be installed, and no client. Scripts know nothing of Sonagi: they read the
+//! address and the keys from the variables that the clients read. With `SONAGI_ENDPOINT` set to an address, and the clients'
+//! variables to keys for it, the same cases run against whatever is there; without, each case gets a platform of its own.
 
 use std::ffi::OsString;
 use std::fs;
@@ -34,7 +34,7 @@ pub fn cases() -> Vec<String> {
 /// It fails; what it printed is shown.
 pub async fn run(case: &str) {
     let whisk = case.starts_with("openwhisk_");
-    let (platform, environment) = endpoint(whisk).await;
+    let (platform, environment) = endpoint(case).await;
     let folder = checkout(CASES).join(case);
     let (client, arguments): (Client, Vec<OsString>) = if folder.join("case.py").exists() {
         (
@@ -71,7 +71,7 @@ fn record(case: &str, printed: &str) {
 }
 
 /// Where to test: a platform made now, or what the variables name.
-async fn endpoint(whisk: bool) -> (Option<Platform>, Environment) {
+async fn endpoint(case: &str) -> (Option<Platform>, Environment) {
     let checkout = checkout("").to_string_lossy().into_owned();
     let mut environment = vec![("SONAGI_CHECKOUT".to_owned(), checkout)];
     // `aws` and a python3 that functions are not run by, for the shell.
@@ -80,12 +80,21 @@ async fn endpoint(whisk: bool) -> (Option<Platform>, Environment) {
     environment.push(("PATH".to_owned(), format!("{path}:{}", tools.display())));
     if let Ok(address) = std::env::var("SONAGI_ENDPOINT") {
         environment.push(("AWS_ENDPOINT_URL".to_owned(), address));
-        let given = |name: &str| name.starts_with("AWS_") || name.starts_with("OW_") || name.starts_with("__OW_");
+        let given = |name: &str| {
+            name.starts_with("AWS_") || name.starts_with("OW_") || name.starts_with("__OW_") || name.starts_with("FN_")
+        };
         environment.extend(std::env::vars().filter(|(name, _)| given(name)));
         return (None, environment);
     }
     let platform = Setup::new().set("keep-alive", "20s").start().await;
-    if whisk {
+    if case.starts_with("fn_") {
+        let added = ["account", "add", "other", "--provider", "fn"];
+        drop(platform.cli().run(&added).await.expect("a second account"));
+        let other = platform.clients_of("fn", Some("other")).await;
+        let token = other.into_iter().find(|(name, _)| name == "FN_TOKEN");
+        environment.extend(token.map(|(_, token)| ("FN_OTHER_TOKEN".to_owned(), token)));
+        environment.extend(platform.clients_of("fn", None).await);
+    } else if case.starts_with("openwhisk_") {
         let added = ["account", "add", "other", "--provider", "openwhisk"];
         drop(platform.cli().run(&added).await.expect("a second namespace"));
         let other = platform.clients_of("openwhisk", Some("other")).await;

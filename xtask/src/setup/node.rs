@@ -52,6 +52,7 @@ const SETS: &[(&str, &str)] = &[
     ("tests/conformance/clients/openwhisk", "npm-openwhisk"),
     ("tests/conformance/clients/serverless", "npm-serverless"),
     ("xtask/bundles/openwhisk/node", "bundles/openwhisk/node"),
+    ("xtask/bundles/fn/node", "bundles/fn/node"),
 ];
 
 /// Exactly the packages of the committed lock files.

@@ -17,6 +17,10 @@ const ENVIRONMENTS: &[&str] = &["boto3", "awscli"];
 /// Package folders below `.cache/python/`, to be put into a function's archive, and their requirements file.
 const BUNDLES: &[(&str, &str)] = &[("awslambdaric", "awslambdaric"), ("boto3-bundle", "boto3")];
 
+/// Packages of the platform's own runtimes, by their pins: below `.cache/bundles/`, one folder for each version of Python
+/// that they are used with, since some are compiled.
+const RUNTIMES: &[(&str, &str, &[&str])] = &[("xtask/bundles/fn/python.txt", "bundles/fn", &["3.11", "3.12", "3.13"])];
+
 /// Installs environments and bundles that are missing or pinned otherwise.
 ///
 /// # Errors
@@ -44,7 +48,28 @@ pub fn run(checkout: &Checkout) -> Result<()> {
             stamp::install(&folder, &wanted, || install_into(checkout, &folder, &file))?;
         }
     }
+    for (pins, parent, versions) in RUNTIMES {
+        for version in *versions {
+            install_for(checkout, pins, &format!("{parent}/python{version}"), version)?;
+        }
+    }
     Ok(())
+}
+
+/// Installs the packages of a requirements file for one version of Python, whichever this machine has.
+fn install_for(checkout: &Checkout, pins: &str, folder: &str, version: &str) -> Result<()> {
+    let file = checkout.path(pins);
+    let wanted = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let folder = checkout.cache(folder);
+    if stamp::matches(&folder, &wanted) {
+        return Ok(());
+    }
+    println!("setup: installing the packages of {pins} for Python {version}");
+    stamp::install(&folder, &wanted, || {
+        let mut command = pip(checkout, &checkout.cache("python/boto3/bin/python"));
+        command.args(["--no-compile", "--python-version", version, "--target"]);
+        shell::run(command.arg(&folder).arg("-r").arg(&file))
+    })
 }
 
 /// Installs the packages of a requirements file into a plain folder.

@@ -71,6 +71,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sonagi-fn",
+        &[
+            "sonagi-model",
+            "sonagi-ports",
+            "sonagi-control",
+            "sonagi-dispatch",
+            "sonagi-meter",
+            "sonagi-wire",
+        ],
+    ),
+    (
         "sonagi-server",
         &[
             "sonagi-model",
@@ -90,6 +101,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sonagi-aws",
             "sonagi-objects",
             "sonagi-openwhisk",
+            "sonagi-fn",
         ],
     ),
     ("sonagi", &["sonagi-model", "sonagi-api", "sonagi-server"]),

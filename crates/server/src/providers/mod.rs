@@ -4,6 +4,7 @@
 //! who says where events go), then, given the engine, what serves the provider's clients.
 
 mod aws;
+mod fnproject;
 mod openwhisk;
 
 use std::net::SocketAddr;
@@ -27,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::Options;
 
 /// All providers, in the order in which they are asked whose a request is. The first one is meant where none is named.
-pub(crate) const PROVIDERS: &[Register] = &[aws::register, openwhisk::register];
+pub(crate) const PROVIDERS: &[Register] = &[aws::register, openwhisk::register, fnproject::register];
 
 /// Why a provider could not be set up.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -73,6 +74,8 @@ impl Ground {
     pub(crate) fn bundle(&self, provider: &str, runtime: &str) -> Option<PathBuf> {
         let found = |root: PathBuf| {
             let folder = root.join(provider).join(runtime);
+            // It becomes a mount, which needs its whole path.
+            let folder = std::fs::canonicalize(folder).ok()?;
             folder.is_dir().then_some(folder)
         };
         if let Some(root) = &self.options.bundles {

@@ -198,7 +198,8 @@ impl Wanted {
             handler: self.handler.clone().or_else(|| manifest.handler.clone()),
         };
         let project = source.recognize(&wish)?;
-        let name = source.name(self.name.as_deref().or(manifest.name.as_deref()))?;
+        let given = self.name.as_deref().or(manifest.name.as_deref());
+        let name = source.name(given.or(project.name.as_deref()))?;
         Ok(Reading {
             source,
             manifest,

@@ -23,6 +23,19 @@ pub struct Dialect {
     naming: Naming,
     /// A file that says that a folder is of this dialect, with a word in it.
     pub mark: Option<(&'static str, &'static str)>,
+    /// How functions of it are recognized.
+    pub told: Told,
+    /// The versions of Python and Node that the platform takes where a function asks for none; empty: the newest.
+    pub favorites: [&'static str; 2],
+}
+
+/// How functions of a dialect are recognized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// By their code.
+    ByCode,
+    /// By files that describe them, any of these.
+    ByFile(&'static [&'static str]),
 }
 
 /// How a dialect names runtimes.
@@ -32,6 +45,8 @@ enum Naming {
     Joined,
     /// `python:3.11`, `nodejs:20`.
     Colon,
+    /// `python3.11`, `node20`.
+    Short,
 }
 
 /// All dialects, the one that wins an even choice first.
@@ -47,6 +62,8 @@ pub const DIALECTS: &[Dialect] = &[
         bare_functions: false,
         naming: Naming::Joined,
         mark: None,
+        told: Told::ByCode,
+        favorites: ["", ""],
     },
     Dialect {
         provider: "openwhisk",
@@ -59,6 +76,22 @@ pub const DIALECTS: &[Dialect] = &[
         bare_functions: true,
         naming: Naming::Colon,
         mark: Some(("manifest.yaml", "packages:")),
+        told: Told::ByCode,
+        favorites: ["", ""],
+    },
+    Dialect {
+        provider: "fn",
+        title: "an Fn function",
+        own_runtime: "go",
+        own_program: "func",
+        nicknames: &["fnproject", "oracle"],
+        python_names: &[],
+        node_names: &[],
+        bare_functions: false,
+        naming: Naming::Short,
+        mark: None,
+        told: Told::ByFile(&["func.yaml", "func.yml", "func.json"]),
+        favorites: ["3.11", "20"],
     },
 ];
 
@@ -72,6 +105,16 @@ impl Dialect {
             (Naming::Joined, Language::Node) => format!("nodejs{major}.x"),
             (Naming::Colon, Language::Python) => format!("python:{major}.{minor}"),
             (Naming::Colon, Language::Node) => format!("nodejs:{major}"),
+            (Naming::Short, Language::Python) => format!("python{major}.{minor}"),
+            (Naming::Short, Language::Node) => format!("node{major}"),
+        }
+    }
+
+    /// The version that the platform takes of a language where a function asks for none; empty: the newest.
+    pub const fn favorite(&self, language: Language) -> &'static str {
+        match language {
+            Language::Python => self.favorites[0],
+            Language::Node => self.favorites[1],
         }
     }
 
@@ -82,7 +125,10 @@ impl Dialect {
         if let Some(rest) = runtime.strip_prefix("python") {
             return Some((Language::Python, version(rest)));
         }
-        let rest = runtime.strip_prefix("nodejs")?.trim_end_matches(".x");
+        let rest = runtime
+            .strip_prefix("nodejs")
+            .or_else(|| runtime.strip_prefix("node"))?;
+        let rest = rest.trim_end_matches(".x");
         Some((Language::Node, version(rest)))
     }
 }

@@ -2,6 +2,7 @@
 //! point is, what it depends on. All decisions are pure, over a view of the files; reading disks and archives, and
 //! packing, are modules of their own.
 
+mod described;
 mod dialect;
 pub mod files;
 mod languages;

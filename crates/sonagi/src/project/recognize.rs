@@ -1,6 +1,7 @@
 //! Which dialect files are written in, and what follows from it.
 
-use super::dialect::{DIALECTS, Dialect, Language};
+use super::described;
+use super::dialect::{DIALECTS, Dialect, Language, Told};
 use super::files::Files;
 use super::languages::{Found, Looked, cargo, node, npm, own_program, pip, python};
 
@@ -70,6 +71,8 @@ pub struct Project {
     pub dependencies: Dependencies,
     /// How its files become code.
     pub code: Code,
+    /// What it is called, if a file of it says so.
+    pub name: Option<String>,
 }
 
 /// What the user said about the project.
@@ -103,6 +106,9 @@ pub(super) fn unrecognized(message: impl Into<String>, hint: impl Into<String>) 
 /// Recognizes files. `alone` names the file that was given by itself, if it was one.
 pub fn recognize(files: &dyn Files, wish: &Wish, alone: Option<&str>) -> Result<Project, Unrecognized> {
     let dialect = dialect(files, wish)?;
+    if let Told::ByFile(names) = dialect.told {
+        return described::recognize(files, dialect, names, wish);
+    }
     let (dialect, found) = match (&wish.runtime, &wish.handler) {
         (Some(runtime), Some(handler)) => (dialect, asked_for(files, dialect, runtime, handler)?),
         _ => find_in(files, dialect, wish, alone)?,
@@ -114,13 +120,14 @@ pub fn recognize(files: &dyn Files, wish: &Wish, alone: Option<&str>) -> Result<
         handler: wish.handler.clone().unwrap_or(found.handler),
         dependencies: found.dependencies,
         code: found.code,
+        name: None,
     })
 }
 
 /// Marks of providers' projects that this version does not read, so that they are not taken for something else.
 const FOREIGN: &[(&str, &str)] = &[
     ("host.json", "an Azure Functions app"),
-    ("func.yaml", "a Knative or Fn function"),
+    ("func.yaml", "a Knative function"),
     ("riff.toml", "a riff function"),
 ];
 
@@ -135,7 +142,9 @@ fn find_in(
         Ok(found) => return Ok((dialect, found)),
         Err(missed) => missed,
     };
-    let others = DIALECTS.iter().filter(|other| other.provider != dialect.provider);
+    let others = DIALECTS
+        .iter()
+        .filter(|other| other.provider != dialect.provider && other.told == Told::ByCode);
     let found = others
         .filter(|_| wish.provider.is_none())
         .find_map(|other| Some((*other, find(files, *other, wish, alone).ok()?)));
@@ -161,6 +170,9 @@ fn dialect(files: &dyn Files, wish: &Wish) -> Result<Dialect, Unrecognized> {
                     format!("it reads: {}", known()),
                 )
             });
+    }
+    if let Some(described) = DIALECTS.iter().find(|dialect| described::is_of(files, dialect)) {
+        return Ok(*described);
     }
     if let Some((mark, kind)) = FOREIGN.iter().find(|(mark, _)| files.has(mark)) {
         return Err(unrecognized(

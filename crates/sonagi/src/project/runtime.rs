@@ -38,6 +38,11 @@ impl Project {
         all: &'a [Interpreter],
     ) -> Vec<&'a Interpreter> {
         match self.dialect.language(runtime) {
+            Some((language, version)) if version.is_empty() => {
+                let favorite = self.dialect.favorite(language);
+                let favored = matching(all, language, favorite);
+                favored.chain(matching(all, language, "")).collect()
+            }
             Some((language, version)) => matching(all, language, &version).collect(),
             None => matching(all, dependencies, "").collect(),
         }
@@ -91,6 +96,7 @@ mod tests {
             handler: String::new(),
             dependencies: Dependencies::None,
             code: Code::Whole,
+            name: None,
         };
         for (language, version, expected) in [
             (Language::Python, None, Some("python3.12")),

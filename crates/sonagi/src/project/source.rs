@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sonagi_api::Interpreter;
 
+use super::dialect::Told;
 use super::files::{Archive, Files, Folder};
 use super::manifest::{self, Manifest};
 use super::{Code, Dependencies, Language, Project, Unrecognized, Wish, name, pack, recognize};
@@ -179,12 +180,28 @@ impl Source {
                 }
                 folder
             }
-            Self::Folder { root, folder } => complete(&root, folder, project, options).await?,
+            Self::Folder { root, mut folder } => {
+                add_description_above(&root, &mut folder, project);
+                complete(&root, folder, project, options).await?
+            }
         };
         if options.runtime == project.dialect.own_runtime {
             folder.make_executable(project.dialect.own_program);
         }
         pack::zip(&folder).map_err(|error| Failure::new(Exit::Build, chain(&error)))
+    }
+}
+
+/// What is said of the app in the folder above goes along: the provider reads it.
+fn add_description_above(root: &Path, folder: &mut Folder, project: &Project) {
+    const NAME: &str = "app.yaml";
+    let full = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    let above = full.parent().map(|parent| parent.join(NAME));
+    if matches!(project.dialect.told, Told::ByFile(_))
+        && !folder.has(NAME)
+        && let Some(above) = above.filter(|path| path.is_file())
+    {
+        folder.add_below(Folder::of_file(&above, NAME, false));
     }
 }
 
