@@ -56,6 +56,22 @@ impl Default for AwsOptions {
 }
 
 impl AwsOptions {
+    /// The limits, with the account's concurrency.
+    fn limits(&self) -> LambdaLimits {
+        LambdaLimits {
+            account_concurrency: self.account_concurrency,
+            ..self.limits.clone()
+        }
+    }
+
+    /// Where requests without a signature belong.
+    fn place(&self) -> Place {
+        Place {
+            account: self.account.clone(),
+            region: self.region.clone(),
+        }
+    }
+
     const fn mode(&self) -> AuthMode {
         if self.insecure_dev {
             AuthMode::Off
@@ -253,15 +269,10 @@ impl Aws {
             options,
             ..
         } = deps;
-        let mut limits = options.limits.clone();
-        limits.account_concurrency = options.account_concurrency;
-        let limits = Arc::new(limits);
+        let limits = Arc::new(options.limits());
         let accounts = Accounts::load(records, store, &options.account, Arc::clone(&entropy)).await?;
         let (accounts, address) = (Arc::new(accounts), Arc::new(options.url_address()));
-        let default = Place {
-            account: options.account.clone(),
-            region: options.region.clone(),
-        };
+        let default = options.place();
         let sessions = Arc::new(Sessions {
             accounts: Arc::clone(&accounts),
             entropy: Arc::clone(&entropy),
