@@ -153,11 +153,14 @@ async fn a_backup_has_objects() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (backup, data) = (folder.path().join("backup"), folder.path().join("data"));
     platform.cli().json(&["backup", backup.to_str().expect("text")]).await;
+    let key = platform.data().join("master.key");
     let restore = [
         "restore",
         backup.to_str().expect("text"),
         "--data",
         data.to_str().expect("text"),
+        "--key-file",
+        key.to_str().expect("text"),
     ];
     platform.cli().json(&restore).await;
     let copy = Setup::new().data(&data).start().await;
