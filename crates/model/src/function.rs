@@ -130,6 +130,14 @@ pub enum Outside {
     Closed,
 }
 
+impl Outside {
+    /// Whether nothing is closed: what records say nothing about.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
+}
+
 /// How a revision is run. Any change makes a new revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevisionSpec {
@@ -150,7 +158,7 @@ pub struct RevisionSpec {
     /// Events one instance may work on at once. They share its memory and its CPU, and one that ends it ends the others.
     pub concurrency: NonZeroU32,
     /// What it reaches outside.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Outside::is_open")]
     pub outside: Outside,
 }
 

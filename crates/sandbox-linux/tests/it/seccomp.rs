@@ -87,9 +87,16 @@ for number in sys.argv[1].split():
     print(number, result, ctypes.get_errno())
 ";
 
+/// Numbers that newer kernels keep from every filter, for debuggers: `uretprobe` and `uprobe` of x86-64. Elsewhere than in
+/// code that the kernel has put there itself they end the process (SIGILL). Seen on Linux 6.18.
+const UNFILTERED: [u32; 2] = [335, 336];
+
 #[test]
 fn the_kernel_refuses_every_number_that_the_table_refuses() {
-    let table: Vec<_> = seccomp::refused().collect();
+    let mut table: Vec<_> = seccomp::refused().collect();
+    if cfg!(target_arch = "x86_64") {
+        table.retain(|(number, _)| !UNFILTERED.contains(number));
+    }
     let numbers: Vec<String> = table.iter().map(|(number, _)| number.to_string()).collect();
     let output = confined(|| Command::new("python3").args(["-c", CALLS, &numbers.join(" ")]).output()).unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
