@@ -46,3 +46,4 @@ mod wire;
 pub use launch::{Denied, LaunchError, NatTold, Options, ProcView, Spawner, launch};
 pub use sandbox::LinuxSandbox;
 pub use sys::landlock::version as landlock_version;
+pub use sys::schedule::wait_for_turns;

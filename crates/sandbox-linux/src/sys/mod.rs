@@ -6,6 +6,7 @@ pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod process;
 pub(crate) mod reactor;
+pub(crate) mod schedule;
 pub(crate) mod seccomp;
 
 /// The error number that the last call of this thread left.
