@@ -22,8 +22,9 @@ const BATCH: usize = 1000;
 /// How long nothing happens.
 const TIME: Duration = Duration::from_secs(30);
 
-/// How long what the deployments left to do may take.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long what was left to do may take, before anything is deployed and after: then the platform rests, two minutes after
+/// the last start or deployment.
+const SETTLE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(130)];
 
 /// Clock ticks a second, the unit of CPU time in `/proc`.
 const TICKS: f64 = 100.0;
@@ -36,7 +37,7 @@ const SOURCE: &str = "def handler(event, context):\n    return event\n";
 pub async fn run(context: &Context) -> Result<Findings> {
     let platform = platform().await;
     eprintln!("bench: idle: nothing deployed");
-    let empty = measure(&platform, context.time(TIME)).await;
+    let empty = measure(&platform, SETTLE[0], context.time(TIME)).await;
     let number = context.rounds(FUNCTIONS);
     eprintln!("bench: idle: deploying {number} functions");
     let mut first = 0;
@@ -53,7 +54,7 @@ pub async fn run(context: &Context) -> Result<Findings> {
         first += many.count;
     }
     eprintln!("bench: idle: waiting");
-    let full = measure(&platform, context.time(TIME)).await;
+    let full = measure(&platform, SETTLE[1], context.time(TIME)).await;
     let more = one_more(context, &platform).await?;
     let mut figures = figures("nothing deployed", &empty, 25.0);
     figures.extend(figures_of(number, &full));
@@ -106,8 +107,8 @@ struct Idle {
     written: f64,
 }
 
-async fn measure(platform: &Platform, time: Duration) -> Idle {
-    sleep(SETTLE).await;
+async fn measure(platform: &Platform, settle: Duration, time: Duration) -> Idle {
+    sleep(settle).await;
     let before = process::usage(platform.id());
     sleep(time).await;
     let after: Usage = process::usage(platform.id());

@@ -1,8 +1,9 @@
 //! Which cells to keep ready. Pure decisions about values of any type: the tests use numbers for cells.
 //!
 //! Of each kind that is expected at least so many are kept as were asked for; when more are taken, more are kept, for as
-//! long as that lasts: as many as were taken in about the last [`HALF_LIFE`]. All together they stay within a number and
-//! within an amount of memory.
+//! long as that lasts: as many as were taken in about the last [`HALF_LIFE`]. When none was taken or newly asked for during
+//! [`REST`], [`RESTING`] are kept until one is: a platform that nobody uses holds no memory for a burst. All together they
+//! stay within a number and within an amount of memory.
 
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use tokio::time::Instant;
 
 /// After this time a start counts half.
 const HALF_LIFE: Duration = Duration::from_secs(10);
+/// After so long without a start or a new expectation a kind rests.
+const REST: Duration = Duration::from_secs(120);
+/// Most cells that are kept of a kind that rests.
+const RESTING: usize = 1;
 /// Memory of one ready cell in MiB: without a runtime, with one that was forked, with one that was executed.
 const BARE_MIB: usize = 1;
 const FORKED_MIB: usize = 4;
@@ -40,6 +45,8 @@ struct Shelf<C> {
     /// Asked for.
     base: usize,
     demand: Demand,
+    /// When one was last taken or asked for.
+    used: Instant,
     wanted: usize,
     making: usize,
     cells: Vec<C>,
@@ -50,6 +57,14 @@ struct Shelf<C> {
 struct Demand {
     sum: f64,
     at: Option<Instant>,
+}
+
+impl<C> Shelf<C> {
+    /// Least that is to be kept.
+    fn base(&self, now: Instant) -> usize {
+        let rests = now.saturating_duration_since(self.used) >= REST;
+        if rests { self.base.min(RESTING) } else { self.base }
+    }
 }
 
 impl Demand {
@@ -113,6 +128,7 @@ impl<C> Ready<C> {
                 kind: kind.clone(),
                 base: 0,
                 demand: Demand::default(),
+                used: now,
                 wanted: 0,
                 making: 0,
                 cells: Vec::new(),
@@ -120,6 +136,7 @@ impl<C> Ready<C> {
             |at| self.shelves.remove(at),
         );
         shelf.base = cells;
+        shelf.used = now;
         self.shelves.insert(0, shelf);
         self.trim(now)
     }
@@ -136,7 +153,7 @@ impl<C> Ready<C> {
         };
         // What was asked for comes before what the demand of one kind would have.
         for shelf in &mut self.shelves {
-            shelf.wanted = grant(&shelf.kind, shelf.base);
+            shelf.wanted = grant(&shelf.kind, shelf.base(now));
         }
         for shelf in self.shelves.iter_mut().filter(|shelf| shelf.base > 0) {
             let more = shelf.demand.cells(now).saturating_sub(shelf.wanted);
@@ -155,6 +172,7 @@ impl<C> Ready<C> {
         let shelf = self.shelves.iter_mut().find(|shelf| shelf.kind == *kind);
         let cell = shelf.and_then(|shelf| {
             shelf.demand.note(now);
+            shelf.used = now;
             shelf.cells.pop()
         });
         let counts = self.counts_of(kind);
@@ -225,9 +243,9 @@ impl<C> Ready<C> {
         self.shelves.iter().map(|shelf| shelf.cells.len()).sum()
     }
 
-    /// Whether more are wanted than were asked for: then [`Ready::trim`] is to be called after a while.
+    /// Whether fewer will be wanted if nobody starts anything: then [`Ready::trim`] is to be called after a while.
     pub(crate) fn is_swollen(&self) -> bool {
-        self.shelves.iter().any(|shelf| shelf.wanted > shelf.base)
+        self.shelves.iter().any(|shelf| shelf.wanted > shelf.base.min(RESTING))
     }
 
     /// How each level stands.
@@ -313,6 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_nobody_uses_rests_until_it_is_used() {
+        let (mut ready, now) = (ready(8), Instant::now());
+        ready.expect(&kind("a"), 4, now);
+        assert_eq!(fill(&mut ready, 1), 4);
+        let almost = now + REST - Duration::from_millis(1);
+        assert_eq!((ready.trim(almost), ready.is_swollen()), (vec![], true));
+        assert_eq!(ready.trim(now + REST), [2, 3, 4]);
+        assert_eq!((ready.len(), ready.is_swollen(), ready.next()), (1, false, None));
+        let later = now + REST * 3;
+        assert_eq!(ready.take(&kind("a"), later), Some(1));
+        ready.trim(later);
+        assert_eq!(fill(&mut ready, 5), 4, "as many as were asked for");
+        ready.expect(&kind("b"), 0, later);
+        assert!(ready.trim(later + REST).len() == 3 && ready.len() == 1);
+    }
+
+    #[test]
     fn memory_is_a_bound_as_well() {
         let now = Instant::now();
         let mut ready = Ready::<u32>::new(Bounds {
@@ -348,8 +383,7 @@ mod tests {
             6,
             "half of them counts after that time"
         );
-        assert_eq!(ready.trim(now + HALF_LIFE * 20).len(), 4);
-        assert!(!ready.is_swollen());
+        assert_eq!(ready.trim(now + HALF_LIFE * 11).len(), 4);
         assert_eq!(ready.len(), 2, "what was asked for stays");
     }
 

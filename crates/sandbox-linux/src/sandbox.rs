@@ -33,7 +33,7 @@ const QUIET_LIMIT: Duration = Duration::from_millis(50);
 /// How long nobody must have started anything before a cell is made ahead, and if none of its kind is ready.
 const QUIET: Duration = Duration::from_millis(8);
 const URGENT_QUIET: Duration = Duration::from_millis(3);
-/// Between looks at whether demand has faded, while more is kept ready than was asked for.
+/// Between looks at whether demand has faded, while more is kept ready than a platform at rest needs.
 const TRIM_PAUSE: Duration = Duration::from_secs(5);
 /// Pause after a cell could not be made ahead of time.
 const REFILL_PAUSE: Duration = Duration::from_secs(1);
