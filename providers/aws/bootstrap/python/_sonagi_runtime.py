@@ -10,7 +10,6 @@ interpreter, as on Lambda: `site` is not imported (nothing of the host's package
 PYTHONPATH are honored.
 """
 
-import marshal
 import os
 import sys
 import time
@@ -80,8 +79,6 @@ class StandardLibraryFirst:
 EVENT = _struct.Struct("<IB36sqHHHII")
 _HEAD = _struct.Struct("<IBH")
 _INT = _struct.Struct("@i")
-# The kind of an event that is not JSON text.
-_MARSHALLED = ord("M")
 # The content type of JSON.
 _JSON = b""
 _JOIN_BYTES = 262144
@@ -112,12 +109,12 @@ class Channel:
         self.send = _socket.socket(fileno=descriptor).sendall
 
     def event(self):
-        """The next event: id, deadline, trace, texts (tenant, client context, identity; empty if absent), body, its reader."""
+        """The next event: id, deadline, trace, texts (tenant, client context, identity; empty if absent), body."""
         buffer = self.buffer
         have = self._read(buffer)
         while have < 4:
             have += self._read(buffer[have:])
-        length, kind, request_id, deadline, trace, arn, tenant, context, identity = EVENT.unpack_from(buffer)
+        length, _, request_id, deadline, trace, arn, tenant, context, identity = EVENT.unpack_from(buffer)
         length += 4
         data = buffer if have >= length else self._rest(buffer[:have], length)
         at = EVENT.size
@@ -132,8 +129,7 @@ class Channel:
             for size in (tenant, context, identity):
                 at, end = end, end + size
                 texts.append(bytes(data[at:end]))
-        read = marshal.loads if kind == _MARSHALLED else _sonagi_json.loads
-        return str(request_id, "ascii"), deadline, trace, texts, data[end:length], read
+        return str(request_id, "ascii"), deadline, trace, texts, data[end:length]
 
     def ready(self):
         self._send(b"\x01\0\0\0N")
@@ -355,13 +351,13 @@ def serve(channel, handler):
 
 
 def serve_one(channel, handler):
-    request_id, deadline, trace, texts, body, read = channel.event()
+    request_id, deadline, trace, texts, body = channel.event()
     State.request_id = request_id
     State.tenant_id = texts[0].decode() if texts and texts[0] else None
     _trace(trace)
     try:
         context = LambdaContext(request_id, deadline, channel.arn, texts)
-        answer = call(handler, context, body, read)
+        answer = call(handler, context, body)
     except Exception as error:
         import _sonagi_faults
 
@@ -386,10 +382,10 @@ def _trace(trace):
         _VARIABLES.pop(_TRACE, None)
 
 
-def call(handler, context, body, read):
+def call(handler, context, body):
     """The answer to one event, as bytes, and its content type."""
     try:
-        event = read(body)
+        event = _sonagi_json.loads(body)
     except Exception as error:
         raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
     result = handler(event, context)

@@ -14,7 +14,6 @@ mod contract;
 mod environment;
 mod exchange;
 mod launch;
-mod marshal;
 mod narrate;
 mod quiet;
 mod server;
