@@ -2,7 +2,8 @@
 //!
 //! A row of its own for each record, found by three indexes and pruned again some seconds later, costs a busy platform a
 //! tenth of its time. So whatever comes in large batches is kept as it comes: one row for a batch, its records as lines
-//! of JSON, with the span of time that they cover. Looking something up reads the few packs that can have it.
+//! of JSON, compressed (LZ4: a tenth of the bytes), with the span of time that they cover. Looking something up reads the
+//! few packs that can have it.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub(super) const WORTH_PACKING: usize = 512;
 const SLACK: Duration = Duration::from_secs(10);
 
 const READ: &str = "read packed runs";
+
+/// Largest pack that is opened, bytes: many times what a ring holds.
+const LARGEST: usize = 256 * 1024 * 1024;
 
 /// A pack without its records.
 struct Pack {
@@ -49,7 +53,7 @@ pub(super) fn keep(connection: &Connection, runs: &[KeptRun], keep: u64) -> rusq
             signed(runs.len() as u64),
             failed,
             FORMAT,
-            records
+            lz4_flex::compress_prepend_size(&records)
         ])?;
     prune(connection, signed(keep))
 }
@@ -95,11 +99,11 @@ fn packs(connection: &Connection, (from, to): (i64, i64), failed: bool) -> Resul
 
 /// Records of a pack whose text has all these parts, in any order.
 fn records(connection: &Connection, pack: &Pack, parts: &[String]) -> Result<Vec<RunRecord>, StoreError> {
-    let (format, text): (i64, Vec<u8>) = connection
+    let (format, compressed): (i64, Vec<u8>) = connection
         .prepare_cached("SELECT format, records FROM run_packs WHERE sequence = ?1")
         .and_then(|mut statement| statement.query_row([pack.sequence], |row| Ok((row.get(0)?, row.get(1)?))))
         .doing(READ)?;
-    let text = std::str::from_utf8(&text).map_err(|error| unreadable("pack of run records", error))?;
+    let text = opened(&compressed)?;
     // The rarest part first finds out quickly that there is nothing.
     if parts
         .iter()
@@ -115,6 +119,17 @@ fn records(connection: &Connection, pack: &Pack, parts: &[String]) -> Result<Vec
         })
         .map(|line| decode(format, line))
         .collect()
+}
+
+/// The lines of a pack.
+fn opened(compressed: &[u8]) -> Result<String, StoreError> {
+    let broken = |error: &dyn std::fmt::Display| unreadable("pack of run records", error);
+    let (size, block) = lz4_flex::block::uncompressed_size(compressed).map_err(|error| broken(&error))?;
+    if size > LARGEST {
+        return Err(broken(&format_args!("{size} bytes, more than {LARGEST}")));
+    }
+    let text = lz4_flex::block::decompress(block, size).map_err(|error| broken(&error))?;
+    String::from_utf8(text).map_err(|error| broken(&error))
 }
 
 /// `"name":"value"`, as it is in the text of a record.
