@@ -219,7 +219,8 @@ pub trait RunningSandbox: Send + Sync + std::fmt::Debug {
     /// Waits until its first process has ended, and says how. Any number of tasks may wait; cancel safe.
     async fn exited(&self) -> Exit;
 
-    /// The highest memory it has used. Asked for after every event: a single system call.
+    /// The highest memory it has used, as of now or a few milliseconds ago. Asked for after every event: at most a single
+    /// system call.
     fn memory_peak(&self) -> Mebibytes;
 
     /// Ends every process of it, frozen or not, and removes everything that it had. Returns when nothing is left.

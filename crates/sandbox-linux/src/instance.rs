@@ -1,7 +1,8 @@
 //! One running instance.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -10,6 +11,7 @@ use sonagi_model::{Exit, Mebibytes};
 use sonagi_ports::{RunningSandbox, SandboxError};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::{Claim, read_report};
@@ -19,6 +21,9 @@ use crate::wire::{Kind, Report};
 
 /// SIGKILL.
 const KILLED: i32 = 9;
+
+/// How old the peak of memory that is told may be. The kernel takes longer to give a program more than a few pages.
+const PEAK_AGE: Duration = Duration::from_millis(10);
 
 /// A program that runs in its cell.
 #[derive(Debug)]
@@ -34,6 +39,9 @@ pub(crate) struct Instance {
     oom: Mutex<Option<OomGuard>>,
     /// Peak of memory in MiB as last seen.
     memory_peak: AtomicU32,
+    begun: Instant,
+    /// Until when that is good enough, microseconds after it began.
+    peak_holds: AtomicU64,
 }
 
 impl Instance {
@@ -47,6 +55,8 @@ impl Instance {
             claim: Mutex::new(Some(claim)),
             oom: Mutex::new(Some(oom)),
             memory_peak: AtomicU32::new(0),
+            begun: Instant::now(),
+            peak_holds: AtomicU64::new(0),
         }
     }
 
@@ -157,8 +167,11 @@ impl RunningSandbox for Instance {
     }
 
     fn memory_peak(&self) -> Mebibytes {
-        if !self.is_ending() {
+        let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if now >= self.peak_holds.load(Ordering::Relaxed) && !self.is_ending() {
             self.note_memory();
+            let age = u64::try_from(PEAK_AGE.as_micros()).unwrap_or(u64::MAX);
+            self.peak_holds.store(now.saturating_add(age), Ordering::Relaxed);
         }
         Mebibytes(self.memory_peak.load(Ordering::Relaxed))
     }
