@@ -10,6 +10,7 @@ interpreter, as on Lambda: `site` is not imported (nothing of the host's package
 PYTHONPATH are honored.
 """
 
+import marshal
 import os
 import sys
 import time
@@ -79,6 +80,8 @@ class StandardLibraryFirst:
 EVENT = _struct.Struct("<IB36sqHHHII")
 _HEAD = _struct.Struct("<IBH")
 _INT = _struct.Struct("@i")
+# The kind of an event that is not JSON text.
+_MARSHALLED = ord("M")
 # The content type of JSON.
 _JSON = b""
 _JOIN_BYTES = 262144
@@ -109,12 +112,12 @@ class Channel:
         self.send = _socket.socket(fileno=descriptor).sendall
 
     def event(self):
-        """The next event: id, deadline, trace, texts (tenant, client context, identity; empty if absent), body."""
+        """The next event: id, deadline, trace, texts (tenant, client context, identity; empty if absent), body, its reader."""
         buffer = self.buffer
         have = self._read(buffer)
         while have < 4:
             have += self._read(buffer[have:])
-        length, _, request_id, deadline, trace, arn, tenant, context, identity = EVENT.unpack_from(buffer)
+        length, kind, request_id, deadline, trace, arn, tenant, context, identity = EVENT.unpack_from(buffer)
         length += 4
         data = buffer if have >= length else self._rest(buffer[:have], length)
         at = EVENT.size
@@ -129,7 +132,8 @@ class Channel:
             for size in (tenant, context, identity):
                 at, end = end, end + size
                 texts.append(bytes(data[at:end]))
-        return str(request_id, "ascii"), deadline, trace, texts, data[end:length]
+        read = marshal.loads if kind == _MARSHALLED else _sonagi_json.loads
+        return str(request_id, "ascii"), deadline, trace, texts, data[end:length], read
 
     def ready(self):
         self._send(b"\x01\0\0\0N")
@@ -351,13 +355,13 @@ def serve(channel, handler):
 
 
 def serve_one(channel, handler):
-    request_id, deadline, trace, texts, body = channel.event()
+    request_id, deadline, trace, texts, body, read = channel.event()
     State.request_id = request_id
     State.tenant_id = texts[0].decode() if texts and texts[0] else None
     _trace(trace)
     try:
         context = LambdaContext(request_id, deadline, channel.arn, texts)
-        answer = call(handler, context, body)
+        answer = call(handler, context, body, read)
     except Exception as error:
         import _sonagi_faults
 
@@ -382,10 +386,10 @@ def _trace(trace):
         _VARIABLES.pop(_TRACE, None)
 
 
-def call(handler, context, body):
+def call(handler, context, body, read):
     """The answer to one event, as bytes, and its content type."""
     try:
-        event = _sonagi_json.loads(body)
+        event = read(body)
     except Exception as error:
         raise Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
     result = handler(event, context)

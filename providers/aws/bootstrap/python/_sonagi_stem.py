@@ -34,18 +34,18 @@ def _preload(names):
 
 
 def _rehearse(runtime):
-    """One event, from the import of its module to its answer, over a pair of sockets."""
+    """An event of each kind, from the import of its module to its answer, over a pair of sockets."""
     ours, theirs = _socket.socketpair()
     channel = runtime.Channel(ours)
     os.environ["_HANDLER"] = "_sonagi_rehearsal.handler"
     handler = runtime.load(channel)
-    body = b'{"headers": {"a": "b"}, "body": "{}", "n": [1, 2.5, null, true]}'
+    text = b'{"headers": {"a": "b"}, "body": "{}", "n": [1, 2.5, null, true]}'
+    bodies = (b"E", text), (b"M", runtime.marshal.dumps(runtime._sonagi_json.loads(text), 2))
     texts = (b"Root=1", b"arn", b"", b'{"client": {}}', b"")
     sizes = [len(text) for text in texts]
-    length = runtime.EVENT.size - 4 + sum(sizes) + len(body)
-    event = runtime.EVENT.pack(length, ord("E"), b"1" * 36, 1, *sizes) + b"".join(texts) + body
-    for _ in range(2):
-        theirs.sendall(event)
+    for kind, body in bodies:
+        length = runtime.EVENT.size - 4 + sum(sizes) + len(body)
+        theirs.sendall(runtime.EVENT.pack(length, ord(kind), b"1" * 36, 1, *sizes) + b"".join(texts) + body)
         runtime.serve_one(channel, handler)
         theirs.recv(65536)
     ours.close()

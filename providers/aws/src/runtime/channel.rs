@@ -1,5 +1,5 @@
 //! The channel between the platform and our own bootstraps: frames over a Unix stream socket, or over two, one for each
-//! way ([`Ways`]).
+//! way ([`Dialect`]).
 //!
 //! A frame is the length of what follows it (32 bits), one byte that says what it is, and the rest. Numbers are
 //! little-endian, texts UTF-8.
@@ -7,7 +7,8 @@
 //! To the function, first where there are two sockets: `A`, with nothing in it; the socket for its own frames comes with
 //! it (`SCM_RIGHTS`). Then `E`, an event: its id (36 bytes), the deadline in milliseconds since 1970 (64 bits), the lengths of
 //! five texts (16 bits: trace, ARN as invoked, tenant; 32 bits: client context, Cognito identity), the texts, the
-//! event. A text of length 0 is absent; an absent ARN means the same one as before.
+//! event. A text of length 0 is absent; an absent ARN means the same one as before. `M` is the same with the event in another
+//! form ([`marshal`]).
 //!
 //! From the function:
 //!
@@ -34,8 +35,8 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use sonagi_model::FunctionError;
 use sonagi_ports::Call;
 
-use super::attributes;
 use super::quiet::QuietStream;
+use super::{attributes, marshal};
 
 /// Bytes before a frame's rest.
 const HEAD: usize = 5;
@@ -75,14 +76,14 @@ pub(super) struct Typed {
     pub(super) body: Bytes,
 }
 
-/// How many sockets there are. One that waits for events by sleeping in a read wants two: see
-/// [`QuietStream::with_way_back`].
+/// What the other side wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ways {
-    /// Frames of both sides go through one socket.
-    One,
-    /// The function answers through a socket of its own.
-    Two,
+pub(super) enum Dialect {
+    /// Frames of both sides go through one socket, events are JSON.
+    Plain,
+    /// It waits for events by sleeping in a read, so answers come through a socket of their own (see
+    /// [`QuietStream::with_way_back`]); events are marshalled where they can be.
+    Python,
 }
 
 /// The first frame where there are two sockets.
@@ -111,14 +112,15 @@ pub(super) struct Line {
     pub(super) busy: bool,
     /// The ARN that the function knows.
     arn: String,
+    dialect: Dialect,
 }
 
 impl Line {
     /// Takes a non-blocking socket over. To be called on a tokio runtime.
-    pub(super) fn new(stream: StdUnixStream, ways: Ways, limit: usize) -> io::Result<Self> {
-        let stream = match ways {
-            Ways::One => QuietStream::new(stream)?,
-            Ways::Two => QuietStream::with_way_back(stream, ANSWER_HERE)?,
+    pub(super) fn new(stream: StdUnixStream, dialect: Dialect, limit: usize) -> io::Result<Self> {
+        let stream = match dialect {
+            Dialect::Plain => QuietStream::new(stream)?,
+            Dialect::Python => QuietStream::with_way_back(stream, ANSWER_HERE)?,
         };
         Ok(Self {
             stream: Some(stream),
@@ -127,6 +129,7 @@ impl Line {
             asked: false,
             busy: false,
             arn: String::new(),
+            dialect,
         })
     }
 
@@ -242,11 +245,22 @@ impl Line {
         function_arn: &str,
         new_trace: impl FnOnce() -> String,
     ) -> io::Result<()> {
-        let head = self.event_head(call, function_arn, new_trace);
+        let mut frame = self.event_head(call, function_arn, new_trace);
+        let marshalled = match self.dialect {
+            Dialect::Plain => false,
+            Dialect::Python => marshal::append(&call.payload, &mut frame),
+        };
+        let rest = if marshalled { &[][..] } else { &call.payload };
+        let length = u32::try_from(frame.len() - 4 + rest.len()).unwrap_or(u32::MAX);
+        if let Some((size, [kind, ..])) = frame.split_first_chunk_mut::<4>() {
+            *size = length.to_le_bytes();
+            *kind = if marshalled { b'M' } else { b'E' };
+        }
         let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        stream.write(&head, &call.payload).await
+        stream.write(&frame, rest).await
     }
 
+    /// Everything before the event; its length and what it is are still missing.
     fn event_head(&mut self, call: &Call, function_arn: &str, new_trace: impl FnOnce() -> String) -> Vec<u8> {
         let given = |key| call.attributes.get(key).filter(|value| !value.is_empty());
         let arn = given(attributes::INVOKED_ARN).unwrap_or(function_arn);
@@ -262,10 +276,8 @@ impl Line {
         // Each came in a header, and a request's head is bounded far below these.
         let (trace, told, tenant) = (short(trace), short(told), short(tenant));
         let texts = [trace, told, tenant, context, identity];
-        let length = EVENT_HEAD - 4 + texts.iter().map(|text| text.len()).sum::<usize>() + call.payload.len();
         let mut head = Vec::with_capacity(EVENT_HEAD + 256);
-        head.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-        head.push(b'E');
+        head.extend_from_slice(&[0; HEAD]);
         let mut id = [0; 36];
         head.extend_from_slice(
             call.invocation
@@ -329,7 +341,7 @@ mod tests {
     fn pair() -> (StdUnixStream, Line) {
         let (function, ours) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (function, Line::new(ours, Ways::One, LIMIT).unwrap())
+        (function, Line::new(ours, Dialect::Plain, LIMIT).unwrap())
     }
 
     fn frame(kind: u8, rest: &[u8]) -> Vec<u8> {

@@ -12,7 +12,7 @@ use sonagi_ports::{
 
 use super::answers::Defaults;
 use super::bootstraps::{BootstrapError, Bootstraps};
-use super::channel::Ways;
+use super::channel::Dialect;
 use super::environment::{self, Facts, function_arn};
 use super::exchange::Exchange;
 use super::launch::{self, EXEC_WRAPPER, RUNTIME_DIR, Runtime, TASK_ROOT};
@@ -256,8 +256,8 @@ impl Contract for AwsContract {
         let credentials = Arc::clone(&self.credentials);
         // Python waits for events in a read, Node.js watches its socket.
         let ways = match Runtime::parse(&opening.revision.spec.runtime) {
-            Some(Runtime::Managed(Language::Python, _)) => Ways::Two,
-            Some(Runtime::Managed(Language::Node, _) | Runtime::Provided) | None => Ways::One,
+            Some(Runtime::Managed(Language::Python, _)) => Dialect::Python,
+            Some(Runtime::Managed(Language::Node, _) | Runtime::Provided) | None => Dialect::Plain,
         };
         let channel = opening.channel.map(|channel| (channel, ways));
         Arc::new(AwsSession::open(

@@ -14,6 +14,7 @@ mod contract;
 mod environment;
 mod exchange;
 mod launch;
+mod marshal;
 mod narrate;
 mod quiet;
 mod server;

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::InstanceFront;
-use super::channel::{Line, Ways};
+use super::channel::{Dialect, Line};
 use super::exchange::Exchange;
 use super::server::{self, CONNECTIONS, Ending, RuntimeApi};
 use super::talk::{Facts, Talk};
@@ -48,7 +48,7 @@ impl AwsSession {
         api: RuntimeApi,
         credentials: Arc<TemporaryCredentials>,
         front: &FrontSlot,
-        (listeners, channel): (Vec<TcpListener>, Option<(UnixStream, Ways)>),
+        (listeners, channel): (Vec<TcpListener>, Option<(UnixStream, Dialect)>),
     ) -> Self {
         let stop = CancellationToken::new();
         let ending = || Ending {
@@ -101,9 +101,14 @@ impl AwsSession {
 }
 
 /// The conversation over a channel. Without one that can be used the function gets no event, and its start fails in time.
-fn talk(instance: InstanceId, (channel, ways): (UnixStream, Ways), api: &RuntimeApi, ending: &Ending) -> Option<Talk> {
+fn talk(
+    instance: InstanceId,
+    (channel, dialect): (UnixStream, Dialect),
+    api: &RuntimeApi,
+    ending: &Ending,
+) -> Option<Talk> {
     let limits = &api.limits;
-    let line = Line::new(channel, ways, usize::try_from(limits.response).unwrap_or(usize::MAX));
+    let line = Line::new(channel, dialect, usize::try_from(limits.response).unwrap_or(usize::MAX));
     let line = line
         .inspect_err(|error| tracing::error!(%instance, %error, "the channel of an instance cannot be used"))
         .ok()?;
