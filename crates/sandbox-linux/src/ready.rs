@@ -161,7 +161,9 @@ impl<C> Ready<C> {
         }
         let mut surplus = Vec::new();
         for shelf in &mut self.shelves {
-            surplus.extend(shelf.cells.drain(shelf.wanted.min(shelf.cells.len())..));
+            // The first one was made before there was one to fork it from, and shares no memory with others.
+            let beyond = shelf.cells.len().saturating_sub(shelf.wanted);
+            surplus.extend(shelf.cells.drain(..beyond));
         }
         self.shelves.retain(|shelf| shelf.wanted > 0 || shelf.making > 0);
         surplus
@@ -322,11 +324,11 @@ mod tests {
         let (mut ready, now) = (ready(3), Instant::now());
         ready.expect(&kind("a"), 9, now);
         assert_eq!(fill(&mut ready, 1), 3);
-        assert_eq!(ready.expect(&kind("b"), 2, now), [2, 3]);
+        assert_eq!(ready.expect(&kind("b"), 2, now), [1, 2]);
         assert_eq!(fill(&mut ready, 4), 2);
         assert_eq!(
             (ready.take(&kind("a"), now), ready.take(&kind("a"), now)),
-            (Some(1), None)
+            (Some(3), None)
         );
     }
 
@@ -337,10 +339,10 @@ mod tests {
         assert_eq!(fill(&mut ready, 1), 4);
         let almost = now + REST - Duration::from_millis(1);
         assert_eq!((ready.trim(almost), ready.is_swollen()), (vec![], true));
-        assert_eq!(ready.trim(now + REST), [2, 3, 4]);
+        assert_eq!(ready.trim(now + REST), [1, 2, 3]);
         assert_eq!((ready.len(), ready.is_swollen(), ready.next()), (1, false, None));
         let later = now + REST * 3;
-        assert_eq!(ready.take(&kind("a"), later), Some(1));
+        assert_eq!(ready.take(&kind("a"), later), Some(4));
         ready.trim(later);
         assert_eq!(fill(&mut ready, 5), 4, "as many as were asked for");
         ready.expect(&kind("b"), 0, later);
