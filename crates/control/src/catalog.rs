@@ -166,7 +166,9 @@ impl Catalog {
         };
         for entry in assemble(records)? {
             for revision in entry.revisions.values() {
-                catalog.uses.hold(revision.artifact.digest);
+                revision
+                    .artifacts()
+                    .for_each(|artifact| catalog.uses.hold(artifact.digest));
             }
             catalog.retired.live(None, Some(entry.latest()));
             catalog.publish(Arc::new(entry));
@@ -372,7 +374,9 @@ impl Catalog {
         let entry = Arc::new(entry);
         for revision in entry.revisions.values() {
             if old.as_ref().is_none_or(|old| !old.revisions.contains_key(&revision.id)) {
-                self.uses.hold(revision.artifact.digest);
+                revision
+                    .artifacts()
+                    .for_each(|artifact| self.uses.hold(artifact.digest));
             }
         }
         self.publish(Arc::clone(&entry));
@@ -404,9 +408,9 @@ impl Catalog {
 
     /// Gives up revisions' hold on their artifacts and removes those that nobody holds any more.
     async fn release(&self, revisions: impl Iterator<Item = &Arc<Revision>>) {
-        for revision in revisions {
-            if self.uses.let_go(&revision.artifact.digest) {
-                self.discard(revision.artifact.digest).await;
+        for artifact in revisions.flat_map(|revision| revision.artifacts()) {
+            if self.uses.let_go(&artifact.digest) {
+                self.discard(artifact.digest).await;
             }
         }
         let stale = std::mem::take(&mut *self.uses.stale.lock());

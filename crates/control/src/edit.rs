@@ -77,9 +77,24 @@ impl Edit {
             name: function.name.clone(),
             label: new.label,
             artifact: new.artifact,
+            beside: None,
             spec: new.spec,
             created: self.now,
             document: new.document,
+        });
+        self.changes.push(Change::Put(Record::Revision((*revision).clone())));
+        self.entry.revisions.insert(revision.id, Arc::clone(&revision));
+        revision
+    }
+
+    /// Gives a revision that this change adds a second tree beside its code; the revision as it is then.
+    pub fn set_beside(&mut self, revision: &Arc<Revision>, beside: Option<ArtifactRef>) -> Arc<Revision> {
+        if revision.beside == beside {
+            return Arc::clone(revision);
+        }
+        let revision = Arc::new(Revision {
+            beside,
+            ..(**revision).clone()
         });
         self.changes.push(Change::Put(Record::Revision((*revision).clone())));
         self.entry.revisions.insert(revision.id, Arc::clone(&revision));

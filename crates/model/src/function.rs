@@ -179,12 +179,22 @@ pub struct Revision {
     pub label: String,
     /// Its code.
     pub artifact: ArtifactRef,
+    /// What its code shares with others, a second tree beside the first; where it is shown is its contract's business.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside: Option<ArtifactRef>,
     /// Its configuration.
     pub spec: RevisionSpec,
     /// When it was made.
     pub created: Timestamp,
     /// The provider's own record.
     pub document: Document,
+}
+
+impl Revision {
+    /// Every artifact that it needs to run.
+    pub fn artifacts(&self) -> impl Iterator<Item = &ArtifactRef> {
+        std::iter::once(&self.artifact).chain(&self.beside)
+    }
 }
 
 /// Where an alias sends calls: one revision, or two with a weight.

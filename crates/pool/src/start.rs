@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sonagi_model::{ColdPhases, InstanceId, Mebibytes, Outcome, ThrottleReason};
+use sonagi_model::{ColdPhases, InstanceId, Mebibytes, Outcome, Revision, ThrottleReason};
 use sonagi_ports::{
     ArtifactError, CodeTree, ContractError, InitFailure, Launch, LaunchPlan, Moment, Opening, Purpose, SandboxError,
     Started,
@@ -164,18 +164,30 @@ impl Start {
     async fn plan(&mut self) -> Result<LaunchPlan, Broken> {
         let begun = Instant::now();
         let revision = &self.sub.revision;
-        let tree = self.inner.artifacts.tree(&revision.artifact).await;
-        let plan = tree.map_err(refused_by_store).and_then(|CodeTree { path, check: _ }| {
+        let trees = self.trees(revision).await;
+        let plan = trees.map_err(refused_by_store).and_then(|(code, beside)| {
             let launch = Launch {
                 revision,
                 instance: self.id,
-                tree: &path,
+                tree: &code.path,
+                beside: beside.as_ref().map(|tree| tree.path.as_path()),
                 purpose: self.purpose,
             };
             self.sub.contract.plan(&launch).map_err(refused_by_contract)
         });
         self.phases.artifact_us = micros(begun.elapsed());
         plan
+    }
+
+    /// The trees of a revision, verified now.
+    async fn trees(&self, revision: &Revision) -> Result<(CodeTree, Option<CodeTree>), ArtifactError> {
+        let artifacts = &self.inner.artifacts;
+        let code = artifacts.tree(&revision.artifact).await?;
+        let beside = match &revision.beside {
+            Some(beside) => Some(artifacts.tree(beside).await?),
+            None => None,
+        };
+        Ok((code, beside))
     }
 
     /// The contract begins to serve the instance, and a task to attend to it.

@@ -52,6 +52,8 @@ pub struct Launch<'a> {
     pub instance: InstanceId,
     /// The verified code tree on the host.
     pub tree: &'a Path,
+    /// The verified tree beside it, if the revision has one.
+    pub beside: Option<&'a Path>,
     /// What it is started for.
     pub purpose: Purpose,
 }

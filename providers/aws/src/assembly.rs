@@ -11,7 +11,7 @@ use sonagi_queues::Queues;
 use sonagi_triggers::{Broker, Clockwork};
 
 use crate::auth::{Accounts, AuthMode, Sessions, Verifier};
-use crate::control::{CodeLinks, Control, RuntimeCheck};
+use crate::control::{CodeLinks, Control, Layers, RuntimeCheck};
 use crate::credentials::TemporaryCredentials;
 use crate::eventing::{Bridge, BridgeParts, BusDeliveries, Reach, Scheduler, SchedulerParts};
 use crate::front::{Front, FrontParts};
@@ -158,6 +158,7 @@ struct Shared {
     entropy: Arc<dyn Entropy>,
     limits: Arc<LambdaLimits>,
     objects: ObjectStore,
+    layers: Arc<Layers>,
 }
 
 impl Shared {
@@ -215,6 +216,7 @@ impl Shared {
             runtimes,
             runner: Arc::clone(&self.runner),
             objects: self.objects.clone(),
+            layers: Arc::clone(&self.layers),
             reservations: tokio::sync::Mutex::new(()),
             floors: parking_lot::Mutex::new(()),
         }
@@ -270,6 +272,7 @@ impl Aws {
             ..
         } = deps;
         let limits = Arc::new(options.limits());
+        let layers = Arc::new(Layers::load(records, Arc::clone(&store), Arc::clone(&catalog))?);
         let accounts = Accounts::load(records, store, &options.account, Arc::clone(&entropy)).await?;
         let (accounts, address) = (Arc::new(accounts), Arc::new(options.url_address()));
         let default = options.place();
@@ -285,6 +288,7 @@ impl Aws {
             entropy,
             limits,
             objects,
+            layers,
         };
         let storage = shared.storage(sessions, credentials, &options.base_domain);
         let routes = shared.resume(&address);

@@ -134,7 +134,10 @@ impl FrontParts {
         }
         let query = Query::parse(parts.uri.query().unwrap_or_default());
         let links: &CodeLinks = &self.control.links;
-        match links.download(&self.control.catalog, parts.uri.path(), &query).await {
+        match links
+            .download((&self.control.catalog, &self.control.layers), parts.uri.path(), &query)
+            .await
+        {
             Ok(response) => response,
             Err(error) => error.response(),
         }

@@ -258,6 +258,9 @@ pub(crate) struct Settings {
     pub(crate) logging: Logging,
     #[serde(default)]
     pub(crate) snap_start: SnapStart,
+    /// In the order in which they were given; their tree is beside the revision's code.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<crate::control::LayerUse>,
 }
 
 impl Settings {
@@ -273,6 +276,7 @@ impl Settings {
             kms_key: None,
             logging: Logging::default(),
             snap_start: SnapStart::default(),
+            layers: Vec::new(),
         }
     }
 }

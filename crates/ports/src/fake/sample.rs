@@ -50,6 +50,12 @@ pub fn revision(function: &Function) -> Revision {
             tree: Digest::from_bytes([2; 32]),
             unpacked_size: 20,
         },
+        beside: Some(ArtifactRef {
+            digest: Digest::from_bytes([3; 32]),
+            size: 11,
+            tree: Digest::from_bytes([4; 32]),
+            unpacked_size: 21,
+        }),
         spec: RevisionSpec {
             contract: "test".to_owned(),
             runtime: "test1".to_owned(),

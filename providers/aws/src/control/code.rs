@@ -14,6 +14,7 @@ use sonagi_wire::Body;
 use subtle::ConstantTimeEq;
 
 use super::constraints::check_architectures;
+use super::layers::{LayerName, Layers};
 use super::render::{Detail, configuration};
 use super::request::CodeInput;
 use super::settings::{Draft, apply_architectures};
@@ -23,7 +24,7 @@ use super::{Control, ControlCall, Query, json};
 use crate::arn::Named;
 use crate::auth::{Accounts, hmac};
 use crate::errors::{self, Code, LambdaError};
-use crate::place::{AccountId, Place};
+use crate::place::{AccountId, Place, Region};
 use crate::records::{RevisionRecord, read};
 
 /// Beginning of the path of a download link.
@@ -31,6 +32,14 @@ pub(crate) const DOWNLOAD_PATH: &str = "/_lambda/code/";
 
 /// How long a download link works. Source: "GetFunction" in the Lambda API reference.
 const LINK_LIFE: Duration = Duration::from_secs(600);
+
+/// What a link downloads.
+enum Linked {
+    /// The code of a revision.
+    Revision(FunctionId, RevisionId),
+    /// A version of a layer.
+    Layer(Place, String, u64),
+}
 
 /// Makes and checks links that download the code of one revision. A link is signed with a key derived from the account's
 /// secret, so it works after a restart and dies with the account.
@@ -50,18 +59,41 @@ impl CodeLinks {
     /// A link for everybody who has it, for ten minutes.
     fn link(&self, address: &str, place: &Place, revision: &Revision) -> String {
         let path = format!("{DOWNLOAD_PATH}{}/{}/{}", place.account, revision.function, revision.id);
+        self.signed(address, &place.account, &path)
+    }
+
+    /// The same for a version of a layer.
+    pub(super) fn layer_link(&self, address: &str, place: &Place, layer: &str, number: u64) -> String {
+        let path = format!(
+            "{DOWNLOAD_PATH}{}/layer/{}/{layer}/{number}",
+            place.account, place.region
+        );
+        self.signed(address, &place.account, &path)
+    }
+
+    fn signed(&self, address: &str, account: &AccountId, path: &str) -> String {
         let expires = self.clock.now().plus(LINK_LIFE).as_secs();
         let signature = self
-            .signature(&place.account, &path, expires)
+            .signature(account, path, expires)
             .map(hex::encode)
             .unwrap_or_default();
         format!("{address}{path}?Expires={expires}&Signature={signature}")
     }
 
-    fn check(&self, path: &str, query: &Query) -> Option<(FunctionId, RevisionId)> {
+    fn check(&self, path: &str, query: &Query) -> Option<Linked> {
         let mut parts = path.strip_prefix(DOWNLOAD_PATH)?.split('/');
         let account = AccountId::parse(parts.next()?).ok()?;
-        let found = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let found = match parts.next()? {
+            "layer" => {
+                let region = Region::parse(parts.next()?).ok()?;
+                let place = Place {
+                    account: account.clone(),
+                    region,
+                };
+                Linked::Layer(place, parts.next()?.to_owned(), parts.next()?.parse().ok()?)
+            }
+            function => Linked::Revision(function.parse().ok()?, parts.next()?.parse().ok()?),
+        };
         let expires: i64 = query.get("Expires")?.parse().ok()?;
         let mut given = [0; 32];
         hex::decode_to_slice(query.get("Signature")?, &mut given).ok()?;
@@ -75,7 +107,7 @@ impl CodeLinks {
     /// 403 for a link that is wrong or over, 404 for code that is gone, 502 for damaged code.
     pub(crate) async fn download(
         &self,
-        catalog: &Catalog,
+        (catalog, layers): (&Catalog, &Layers),
         path: &str,
         query: &Query,
     ) -> Result<Response<Body>, LambdaError> {
@@ -85,13 +117,18 @@ impl CodeLinks {
                 "The link is wrong or has expired. Ask GetFunction for a new one.",
             )
         };
-        let (function, revision) = self.check(path, query).ok_or_else(denied)?;
-        let entry = catalog.get(function).ok_or_else(LambdaError::resource_not_found)?;
-        let revision = entry
-            .revisions
-            .get(&revision)
-            .ok_or_else(LambdaError::resource_not_found)?;
-        let archive = catalog.artifacts().archive(&revision.artifact).await.map_err(|error| {
+        let artifact = match self.check(path, query).ok_or_else(denied)? {
+            Linked::Revision(function, revision) => {
+                let entry = catalog.get(function);
+                entry.and_then(|entry| Some(entry.revisions.get(&revision)?.artifact.clone()))
+            }
+            Linked::Layer(place, name, number) => {
+                let version = layers.version(&LayerName { place, name }, number);
+                version.map(|version| version.artifact)
+            }
+        };
+        let artifact = artifact.ok_or_else(LambdaError::resource_not_found)?;
+        let archive = catalog.artifacts().archive(&artifact).await.map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "code cannot be downloaded");
             match error {
                 ArtifactError::Damaged { .. } => errors::damaged(),
@@ -228,7 +265,8 @@ impl Control {
             .iter()
             .flat_map(|entry| entry.revisions.values())
             .map(|revision| revision.artifact.size)
-            .sum()
+            .sum::<u64>()
+            .saturating_add(self.layers.bytes(place))
     }
 
     /// The link for `Code.Location`.
@@ -252,6 +290,7 @@ impl Control {
         check_revision_id(input.revision_id.as_deref(), &current)?;
         let archive = self.archive(&call.caller.place.account, &input).await?;
         let held = self.store(&named.place, archive).await?;
+        self.check_unpacked(held.artifact(), entry.latest().beside.as_ref())?;
         let architectures = input.architectures.as_deref();
         if input.dry_run == Some(true) {
             let mut would = (**entry.latest()).clone();
@@ -272,6 +311,7 @@ impl Control {
             apply_architectures(architectures, &mut draft.settings);
             let change = Revise {
                 artifact: Some(held.artifact().clone()),
+                beside: None,
                 draft,
                 history: self.limits.history,
             };

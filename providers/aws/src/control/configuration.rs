@@ -33,6 +33,10 @@ impl Control {
             )?;
             self.check_runtime(runtime)?;
         }
+        let joined = match &input.layers {
+            Some(layers) => Some(self.join_layers(&named.place, layers).await?),
+            None => None,
+        };
         let decide = |edit: &mut Edit| {
             let latest = Arc::clone(edit.entry().latest());
             let record: RevisionRecord = read(&latest.document)?;
@@ -42,10 +46,15 @@ impl Control {
                 settings: record.settings,
             };
             draft.apply(&input, &self.limits)?;
+            if let Some(joined) = &joined {
+                self.check_unpacked(&latest.artifact, joined.artifact().as_ref())?;
+                draft.settings.layers.clone_from(&joined.uses);
+            }
             revise(
                 edit,
                 Revise {
                     artifact: None,
+                    beside: joined.as_ref().map(|joined| joined.artifact()),
                     draft,
                     history: self.limits.history,
                 },

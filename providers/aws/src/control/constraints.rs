@@ -176,16 +176,6 @@ pub(super) fn refuse_foreign(input: &FunctionInput<'_>) -> Result<(), LambdaErro
             "Container images (PackageType Image, ImageConfig) are",
         ));
     }
-    if let Some(layers) = &input.layers {
-        if layers.len() > 5 {
-            return Err(LambdaError::invalid("Cannot reference more than 5 layers."));
-        }
-        if let Some(layer) = layers.first() {
-            return Err(LambdaError::invalid(format!(
-                "Layer version {layer} does not exist. Layers are not offered by this platform."
-            )));
-        }
-    }
     let foreign = [
         (
             input

@@ -58,6 +58,8 @@ pub(crate) struct Creation {
     pub(crate) name: FunctionName,
     pub(crate) draft: Draft,
     pub(crate) archive: Bytes,
+    /// The layers that it has, by their ARNs.
+    pub(crate) layers: Vec<String>,
     pub(crate) record: FunctionRecord,
     /// What to reserve for it.
     pub(crate) reserved: Option<u32>,
@@ -86,6 +88,7 @@ impl Control {
             place: named.place.clone(),
             name: named.name.clone(),
             draft,
+            layers: input.layers.clone().unwrap_or_default(),
             archive: self.archive(&call.caller.place.account, code).await?,
             record: FunctionRecord {
                 tags,
@@ -112,8 +115,9 @@ impl Control {
         let Creation {
             place,
             name,
-            draft,
+            mut draft,
             archive,
+            layers,
             record,
             reserved,
             publish: publishing,
@@ -131,7 +135,11 @@ impl Control {
                 format!("Function already exist: {name}"),
             ));
         }
+        let joined = self.join_layers(&place, &layers).await?;
         let held = self.store(&place, archive).await?;
+        let beside = joined.artifact();
+        self.check_unpacked(held.artifact(), beside.as_ref())?;
+        draft.settings.layers.clone_from(&joined.uses);
         let named = Named {
             place,
             name: name.clone(),
@@ -157,6 +165,8 @@ impl Control {
             if reserved.is_some() {
                 set_reservation(edit, reserved);
             }
+            let first = Arc::clone(edit.entry().latest());
+            edit.set_beside(&first, beside);
             match publishing {
                 Publish::Yes => publish(edit, None),
                 Publish::No => Ok(Arc::clone(edit.entry().latest())),

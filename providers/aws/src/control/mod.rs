@@ -9,6 +9,7 @@ mod configuration;
 mod constraints;
 mod event_invoke;
 pub(crate) mod functions;
+pub(crate) mod layers;
 mod operations;
 mod page;
 mod perform;
@@ -45,6 +46,7 @@ use crate::runtime::AwsContract;
 use crate::url::{UrlAddress, UrlRoutes};
 
 pub(crate) use code::{CodeLinks, DOWNLOAD_PATH};
+pub(crate) use layers::{LayerUse, Layers};
 pub(crate) use operations::{Operation, RunOperation, is_dated, route};
 pub(crate) use policy::key_of as policy_key;
 pub(crate) use statement::ServiceAccess;
@@ -66,6 +68,8 @@ pub(crate) struct Control {
     pub(crate) runner: Arc<dyn Runner>,
     /// Reservations of one account are decided one after the other: each depends on all others.
     pub(crate) reservations: tokio::sync::Mutex<()>,
+    /// What functions share.
+    pub(crate) layers: Arc<layers::Layers>,
     /// Where code in buckets is.
     pub(crate) objects: sonagi_objects::ObjectStore,
     /// Held while the engine is told what to keep loaded.

@@ -6,7 +6,7 @@ use sonagi_wire::Body;
 use super::absent::empty_list;
 use super::event_invoke::Merge;
 use super::operations::ControlOperation;
-use super::{Control, ControlCall, no_content};
+use super::{Control, ControlCall};
 use crate::errors::LambdaError;
 
 impl Control {
@@ -59,12 +59,18 @@ impl Control {
             Op::UpdateFunctionUrlConfig => self.update_url(call, name).await,
             Op::DeleteFunctionUrlConfig => self.delete_url(call, name).await,
             Op::ListFunctionUrlConfigs => self.list_urls(call, name),
-            Op::PublishLayerVersion => Err(LambdaError::not_offered("Layers are")),
-            Op::ListLayers if call.query.get("find") == Some("LayerVersion") => Err(LambdaError::resource_not_found()),
-            Op::ListLayers => Ok(empty_list("Layers")),
-            Op::ListLayerVersions => Ok(empty_list("LayerVersions")),
-            Op::GetLayerVersion | Op::LayerVersionPolicy => Err(LambdaError::resource_not_found()),
-            Op::DeleteLayerVersion => Ok(no_content()),
+            Op::PublishLayerVersion => Box::pin(self.publish_layer(call, name)).await,
+            Op::ListLayers if call.query.get("find") == Some("LayerVersion") => self.get_layer_by_arn(call),
+            Op::ListLayers => self.list_layers(call),
+            Op::ListLayerVersions => self.list_layer_versions(call, name),
+            Op::GetLayerVersion => self.get_layer(call, name, second),
+            Op::DeleteLayerVersion => self.delete_layer(call, name, second).await,
+            Op::AddLayerVersionPermission => self.add_layer_permission(call, (name, second)).await,
+            Op::GetLayerVersionPolicy => self.get_layer_policy(call, (name, second)),
+            Op::RemoveLayerVersionPermission => {
+                let sid = names.get(2).map(String::as_str).unwrap_or_default();
+                self.remove_layer_permission(call, (name, second), sid).await
+            }
             Op::AddPermission => self.add_permission(call, name).await,
             Op::RemovePermission => self.remove_permission(call, name, second).await,
             Op::GetPolicy => self.get_policy(call, name),

@@ -60,6 +60,15 @@ pub(crate) struct Configuration {
     #[serde(skip_serializing_if = "Option::is_none")]
     runtime_version_config: Option<RuntimeVersionShown>,
     logging_config: LoggingShown,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    layers: Vec<LayerShown>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct LayerShown {
+    arn: String,
+    code_size: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -171,6 +180,14 @@ pub(crate) fn configuration(
         },
         runtime_version_config: full.then(|| runtime_version(&spec.runtime, place)),
         logging_config: logging(settings.logging, revision),
+        layers: settings
+            .layers
+            .into_iter()
+            .map(|layer| LayerShown {
+                arn: layer.arn,
+                code_size: layer.size,
+            })
+            .collect(),
     })
 }
 

@@ -214,10 +214,6 @@ mod tests {
             ),
             (json!({"Runtime": "cobol85"}), Code::InvalidParameterValue),
             (json!({"Runtime": "java21"}), Code::InvalidParameterValue),
-            (
-                json!({"Layers": ["arn:aws:lambda:us-east-1:1:layer:l:1"]}),
-                Code::InvalidParameterValue,
-            ),
             (json!({"PackageType": "Image"}), Code::InvalidParameterValue),
             (json!({"DurableConfig": {}}), Code::InvalidParameterValue),
             (

@@ -24,6 +24,8 @@ use crate::records::{FORMAT, FunctionRecord, RevisionRecord, is_published, read,
 pub(crate) struct Revise {
     /// New code; `None`: the same.
     pub(crate) artifact: Option<ArtifactRef>,
+    /// New layers, or none; `None`: the same.
+    pub(crate) beside: Option<Option<ArtifactRef>>,
     /// The whole new configuration.
     pub(crate) draft: Draft,
     /// How many `$LATEST` revisions are kept.
@@ -50,8 +52,9 @@ pub(crate) fn revise(edit: &mut Edit, change: Revise) -> Result<Arc<Revision>, L
     let latest = Arc::clone(edit.entry().latest());
     let record: RevisionRecord = read(&latest.document)?;
     let artifact = change.artifact.unwrap_or_else(|| latest.artifact.clone());
+    let beside = change.beside.unwrap_or_else(|| latest.beside.clone());
     let Draft { spec, settings } = change.draft;
-    if artifact == latest.artifact && spec == latest.spec && settings == record.settings {
+    if artifact == latest.artifact && beside == latest.beside && spec == latest.spec && settings == record.settings {
         touch(edit, latest.id)?;
         return Ok(Arc::clone(edit.entry().latest()));
     }
@@ -62,9 +65,10 @@ pub(crate) fn revise(edit: &mut Edit, change: Revise) -> Result<Arc<Revision>, L
         spec,
         document,
     });
+    edit.set_beside(&revision, beside);
     make_latest(edit, revision.id);
     edit.prune(LATEST, change.history);
-    Ok(revision)
+    Ok(Arc::clone(edit.entry().latest()))
 }
 
 /// Makes a revision of this function `$LATEST`; aliases of `$LATEST` go with it.
@@ -128,6 +132,7 @@ pub(crate) fn publish(edit: &mut Edit, description: Option<String>) -> Result<Ar
     let function: FunctionRecord = read(&edit.entry().function.document)?;
     if let Some(last) = edit.entry().labelled(&function.last_version.to_string())
         && last.artifact == latest.artifact
+        && last.beside == latest.beside
         && last.spec == latest.spec
     {
         let mut published: RevisionRecord = read(&last.document)?;
@@ -154,12 +159,13 @@ pub(crate) fn publish(edit: &mut Edit, description: Option<String>) -> Result<Ar
         published_from,
     };
     let (artifact, spec) = (latest.artifact.clone(), latest.spec.clone());
-    Ok(edit.add_revision(NewRevision {
+    let published = edit.add_revision(NewRevision {
         label: number.to_string(),
         artifact,
         spec,
         document: write(&record),
-    }))
+    });
+    Ok(edit.set_beside(&published, latest.beside.clone()))
 }
 
 #[derive(Debug, Serialize)]

@@ -115,6 +115,7 @@ impl Aws {
             name: named.name.clone(),
             draft,
             archive: deploy.archive.clone(),
+            layers: Vec::new(),
             record,
             reserved: deploy.settings.reserved_concurrency.flatten(),
             publish: Publish::No,
@@ -136,6 +137,7 @@ impl Aws {
                 edit,
                 Revise {
                     artifact,
+                    beside: None,
                     draft,
                     history: self.control.limits.history,
                 },
@@ -324,6 +326,7 @@ impl Adapter for Aws {
                 edit,
                 Revise {
                     artifact: None,
+                    beside: None,
                     draft,
                     history: self.control.limits.history,
                 },
@@ -435,6 +438,7 @@ impl Adapter for Aws {
                     edit,
                     Revise {
                         artifact,
+                        beside: Some(wanted.beside.clone()),
                         draft,
                         history: self.control.limits.history,
                     },

@@ -192,7 +192,7 @@ impl Contract for AwsContract {
                 let wrapper = spec.environment.get(EXEC_WRAPPER).map(String::as_str);
                 launch::managed_program(interpreter, spec.memory, wrapper)
             }
-            None => launch::provided_program(launch.tree)?,
+            None => launch::provided_program(launch.tree, launch.beside)?,
         };
         let environment = environment::build(&Facts {
             revision,
@@ -207,6 +207,15 @@ impl Contract for AwsContract {
         let mut cell = self.cell_with(spec, runtime, interpreter.as_ref());
         if cell.stem.is_some() && stem::brings_libraries(launch.tree) {
             cell.stem = None;
+        }
+        if let Some(layers) = launch.beside {
+            // Mounts of a cell are of its making: one with layers is made for this function, and its runtime started in it.
+            cell.stem = None;
+            cell.mounts.push(Mount {
+                source: layers.to_owned(),
+                target: launch::LAYERS.to_owned(),
+                executable: true,
+            });
         }
         Ok(LaunchPlan {
             instance: launch.instance,

@@ -261,6 +261,7 @@ mod tests {
                 tree: digest,
                 unpacked_size: 1,
             },
+            beside: None,
             spec: RevisionSpec {
                 contract: "aws-lambda".to_owned(),
                 runtime: runtime.to_owned(),

@@ -10,6 +10,8 @@ use sonagi_ports::{ContractError, Interpreter, Interpreters, Language};
 
 /// Where the code is inside. Source: AWS Lambda, "Runtime environment variables", `LAMBDA_TASK_ROOT`.
 pub(super) const TASK_ROOT: &str = "/var/task";
+/// Where layers are inside. Source: AWS Lambda developer guide, "Packaging your layer content".
+pub(super) const LAYERS: &str = "/opt";
 /// Where the runtime is inside. Source: the same, `LAMBDA_RUNTIME_DIR`.
 pub(super) const RUNTIME_DIR: &str = "/var/runtime";
 /// A program that the user puts before that of a managed runtime.
@@ -112,13 +114,24 @@ fn heap_options(memory: Mebibytes) -> [String; 2] {
 }
 
 /// Program of a custom runtime, after a look at the code on the host. Lambda looks for `/var/task/bootstrap`,
-/// `/opt/bootstrap` and `/var/runtime/bootstrap`; only the first can exist here, there being no layers.
-pub(super) fn provided_program(tree: &Path) -> Result<Vec<String>, ContractError> {
+/// `/opt/bootstrap` and `/var/runtime/bootstrap`; the last cannot exist here.
+pub(super) fn provided_program(tree: &Path, layers: Option<&Path>) -> Result<Vec<String>, ContractError> {
+    let in_layers = layers.filter(|layers| {
+        let is_file = |root: &Path| fs::symlink_metadata(root.join("bootstrap")).is_ok_and(|found| !found.is_dir());
+        !is_file(tree) && is_file(layers)
+    });
+    match in_layers {
+        Some(layers) => bootstrap_in(layers, LAYERS),
+        None => bootstrap_in(tree, TASK_ROOT),
+    }
+}
+
+fn bootstrap_in(tree: &Path, inside: &str) -> Result<Vec<String>, ContractError> {
     let invalid = |message: String| ContractError::EntryPoint {
         kind: "Runtime.InvalidEntrypoint".to_owned(),
         message,
     };
-    let program = format!("{TASK_ROOT}/bootstrap");
+    let program = format!("{inside}/bootstrap");
     let found = match fs::symlink_metadata(tree.join("bootstrap")) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -197,7 +210,7 @@ mod tests {
     #[test]
     fn a_custom_runtime_needs_an_executable_bootstrap() {
         let dir = tempfile::tempdir().unwrap();
-        let message = |dir: &Path| provided_program(dir).unwrap_err().to_string();
+        let message = |dir: &Path| provided_program(dir, None).unwrap_err().to_string();
         assert!(message(dir.path()).starts_with("Runtime.InvalidEntrypoint: Couldn't find valid bootstrap(s)"));
         let path = dir.path().join("bootstrap");
         fs::create_dir(&path).unwrap();
@@ -206,6 +219,11 @@ mod tests {
         fs::write(&path, "#!/bin/sh\n").unwrap();
         assert!(message(dir.path()).ends_with("fork/exec /var/task/bootstrap: permission denied"));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(provided_program(dir.path()).unwrap(), ["/var/task/bootstrap"]);
+        assert_eq!(provided_program(dir.path(), None).unwrap(), ["/var/task/bootstrap"]);
+        let code = tempfile::tempdir().unwrap();
+        let program = provided_program(code.path(), Some(dir.path())).unwrap();
+        assert_eq!(program, ["/opt/bootstrap"]);
+        let both = provided_program(dir.path(), Some(dir.path())).unwrap();
+        assert_eq!(both, ["/var/task/bootstrap"]);
     }
 }

@@ -138,6 +138,7 @@ mod tests {
                 tree: digest,
                 unpacked_size: 0,
             },
+            beside: None,
             spec: RevisionSpec {
                 contract: String::new(),
                 runtime: runtime.to_owned(),

@@ -190,6 +190,7 @@ impl Source {
                 tree: digest,
                 unpacked_size: 0,
             },
+            beside: None,
             spec: RevisionSpec {
                 contract: CONTRACT.to_owned(),
                 runtime: self.runtime.clone(),
@@ -225,6 +226,7 @@ impl Source {
                 revision: &revision,
                 instance,
                 tree: code.path(),
+                beside: None,
                 purpose: Purpose::Demand,
             })
             .unwrap();

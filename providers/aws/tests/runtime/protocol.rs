@@ -693,6 +693,7 @@ async fn credentials_live_as_long_as_the_session() {
         revision: &revision,
         instance: served.instance,
         tree: dir.path(),
+        beside: None,
         purpose: Purpose::Demand,
     };
     let plan = host().contract.plan(&launch).unwrap();

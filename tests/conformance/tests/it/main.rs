@@ -26,6 +26,7 @@ cases!(
     functions,
     invoke,
     javascript,
+    layers,
     limits,
     node,
     object_events,
