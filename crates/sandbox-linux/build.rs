@@ -1,5 +1,5 @@
-//! Builds what runs inside cells: the init, a static program, and the library of zygotes, both without a standard library
-//! and for the same target as everything else, so that no further target has to be installed. `spawner/workshop.rs` embeds
+//! Builds what runs inside cells: the init and the supervisor, static programs, and the library of zygotes, all without a
+//! standard library and for the same target as everything else, so that no further target has to be installed. `spawner/workshop.rs` embeds
 //! them.
 
 use std::env;
@@ -10,13 +10,15 @@ fn main() {
     println!("cargo::rerun-if-changed=src/init");
     println!("cargo::rerun-if-changed=build.rs");
     // At a fixed address nothing has to be relocated at start.
-    build(
-        "init",
-        "src/init/main.rs",
-        "bin",
-        &["relocation-model=static", "target-feature=+crt-static"],
-        &["-nostartfiles", "-nostdlib", "-static", "-no-pie"],
-    );
+    for (name, source) in [("init", "src/init/main.rs"), ("supervisor", "src/init/supervise.rs")] {
+        build(
+            name,
+            source,
+            "bin",
+            &["relocation-model=static", "target-feature=+crt-static"],
+            &["-nostartfiles", "-nostdlib", "-static", "-no-pie"],
+        );
+    }
     build(
         "zygote",
         "src/init/zygote.rs",

@@ -43,6 +43,9 @@ mod uids;
 #[path = "init/wire.rs"]
 mod wire;
 
+/// A program that runs others in one cell; see `init/supervise.rs` for what it is told and tells. Built by `build.rs`.
+pub static SUPERVISOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/supervisor"));
+
 pub use launch::{Denied, LaunchError, NatTold, Options, ProcView, Spawner, launch};
 pub use sandbox::LinuxSandbox;
 pub use sys::landlock::version as landlock_version;

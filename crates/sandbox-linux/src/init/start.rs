@@ -1,4 +1,4 @@
-//! Where the init begins, and the few symbols that a program without a C library needs.
+//! Where the init and the supervisor begin, and the few symbols that a program without a C library needs.
 
 use core::arch::{asm, global_asm};
 
@@ -14,12 +14,46 @@ global_asm!(
     entry = sym entry,
 );
 
-/// The arguments of the init.
+/// The arguments and the environment.
 pub struct Arguments {
     stack: *const usize,
 }
 
+#[allow(dead_code, reason = "each side uses its part")]
 impl Arguments {
+    /// How many arguments there are.
+    pub fn count(&self) -> usize {
+        // SAFETY: `stack` is what the kernel left for this process: the count first.
+        unsafe { *self.stack }
+    }
+
+    /// An argument, its NUL included.
+    pub fn text(&self, index: usize) -> Option<&'static [u8]> {
+        (index < self.count()).then(|| self.string(1 + index)).flatten()
+    }
+
+    /// A variable as `NAME=value`, its NUL included.
+    pub fn variable(&self, index: usize) -> Option<&'static [u8]> {
+        // Behind the arguments and the null word after them. Whoever asks goes on from the first to the one that is null.
+        self.string(2 + self.count() + index)
+    }
+
+    /// The text at a word of the stack; `None` for a null word.
+    fn string(&self, word: usize) -> Option<&'static [u8]> {
+        // SAFETY: the word is among those of arguments and variables, or the null word after them.
+        let text = unsafe { *self.stack.add(word) } as *const u8;
+        if text.is_null() {
+            return None;
+        }
+        let mut len = 0;
+        // SAFETY: texts end with a NUL, at which the loop stops. Volatile, or this becomes a call of C's `strlen`.
+        while unsafe { text.add(len).read_volatile() } != 0 {
+            len += 1;
+        }
+        // SAFETY: so many bytes are there with the NUL; nobody changes them while the process lives.
+        Some(unsafe { core::slice::from_raw_parts(text, len + 1) })
+    }
+
     /// An argument as a decimal number.
     pub fn number(&self, index: usize) -> Option<u32> {
         // SAFETY: `stack` is what the kernel left for this process: the count, then that many pointers.

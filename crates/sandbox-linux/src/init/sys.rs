@@ -1,4 +1,4 @@
-//! System calls of the init and of zygotes, one function each.
+//! System calls of the init, of zygotes and of the supervisor, one function each.
 //!
 //! With `start.rs` and the entry of `zygote.rs`, everything unsafe of them is here. Error numbers are those of the kernel, positive.
 
@@ -12,6 +12,13 @@ use core::arch::asm;
 /// System call numbers. Source: Linux `arch/x86/entry/syscalls/syscall_64.tbl`.
 mod number {
     pub const READ: usize = 0;
+    pub const POLL: usize = 7;
+    pub const GETPID: usize = 39;
+    pub const SOCKET: usize = 41;
+    pub const CONNECT: usize = 42;
+    pub const KILL: usize = 62;
+    pub const SIGNALFD4: usize = 289;
+    pub const PIPE2: usize = 293;
     pub const PREAD64: usize = 17;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const SENDMSG: usize = 46;
@@ -384,6 +391,168 @@ pub fn wait() -> Result<(i32, i32), i32> {
             Err(EINTR) => {}
             other => return other.map(|pid| (pid as i32, status)),
         }
+    }
+}
+
+/// The same, if one has ended already; an error otherwise.
+pub fn wait_now() -> Result<(i32, i32), i32> {
+    const WNOHANG: usize = 1;
+    const ECHILD: i32 = 10;
+    let mut status = 0_i32;
+    // SAFETY: the kernel writes one int.
+    let pid = unsafe { call(number::WAIT4, [-1_isize as usize, &raw mut status as usize, WNOHANG, 0, 0, 0]) }?;
+    if pid == 0 { Err(ECHILD) } else { Ok((pid as i32, status)) }
+}
+
+/// Lets the signal of a child's end through again.
+pub fn release_child_signal() -> Result<(), i32> {
+    const SIG_UNBLOCK: usize = 1;
+    let set = SIGCHLD_SET;
+    // SAFETY: the kernel reads a set of eight bytes.
+    unsafe { call(number::RT_SIGPROCMASK, [SIG_UNBLOCK, &raw const set as usize, 0, 8, 0, 0]) }.map(drop)
+}
+
+/// A descriptor that can be read when a child has ended, close-on-exec. The signal must be held.
+pub fn child_signals() -> Result<i32, i32> {
+    const SFD_CLOEXEC_NONBLOCK: usize = 0o2_000_000 | 0o4_000;
+    let set = SIGCHLD_SET;
+    let none = -1_isize as usize;
+    // SAFETY: the kernel reads a set of eight bytes.
+    let fd = unsafe { call(number::SIGNALFD4, [none, &raw const set as usize, 8, SFD_CLOEXEC_NONBLOCK, 0, 0]) }?;
+    Ok(fd as i32)
+}
+
+/// Takes what [`child_signals`] has.
+pub fn forget_signals(fd: i32) {
+    let mut records = [0; 1024];
+    while read(fd, &mut records).is_ok_and(|got| got == records.len()) {}
+}
+
+/// A pipe: the reading end, then the writing end, close-on-exec.
+pub fn pipe() -> Result<[i32; 2], i32> {
+    const O_CLOEXEC: usize = 0o2_000_000;
+    let mut ends = [0_i32; 2];
+    // SAFETY: the kernel writes two ints.
+    unsafe { call(number::PIPE2, [ends.as_mut_ptr() as usize, O_CLOEXEC, 0, 0, 0, 0]) }?;
+    Ok(ends)
+}
+
+/// A TCP connection to a port of 127.0.0.1, close-on-exec.
+pub fn connect_loopback(port: u16) -> Result<i32, i32> {
+    const AF_INET: usize = 2;
+    const SOCK_STREAM_CLOEXEC: usize = 1 | 0o2_000_000;
+    let fd = plain(number::SOCKET, [AF_INET, SOCK_STREAM_CLOEXEC, 0, 0, 0, 0])?;
+    let [high, low] = port.to_be_bytes();
+    // Source: `struct sockaddr_in` in Linux `include/uapi/linux/in.h`.
+    let address: [u8; 16] = [2, 0, high, low, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    // SAFETY: the kernel reads the address, whose length is given.
+    let connected = unsafe { call(number::CONNECT, [fd, address.as_ptr() as usize, address.len(), 0, 0, 0]) };
+    match connected {
+        Ok(_) => Ok(fd as i32),
+        Err(errno) => {
+            close(fd as i32);
+            Err(errno)
+        }
+    }
+}
+
+/// Writes everything. A peer that is gone ends the process by its signal.
+pub fn write_all(fd: i32, mut bytes: &[u8]) -> Result<(), i32> {
+    while !bytes.is_empty() {
+        match write(fd, bytes) {
+            Ok(sent) => bytes = &bytes[sent..],
+            Err(EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until the buffer is full; an end before is an error.
+pub fn read_all(fd: i32, buffer: &mut [u8]) -> Result<(), i32> {
+    const EPIPE: i32 = 32;
+    let mut got = 0;
+    while got < buffer.len() {
+        match read(fd, &mut buffer[got..]) {
+            Ok(0) => return Err(EPIPE),
+            Ok(read) => got += read,
+            Err(EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Sends a signal to a process and whatever is in its group.
+pub fn kill_group(leader: i32, signal: i32) {
+    let _ = plain(number::KILL, [-(leader as isize) as usize, signal as usize, 0, 0, 0, 0]);
+}
+
+/// Sends this process a signal.
+pub fn kill_self(signal: i32) {
+    if let Ok(own) = plain(number::GETPID, [0; 6]) {
+        let _ = plain(number::KILL, [own, signal as usize, 0, 0, 0, 0]);
+    }
+}
+
+/// Descriptors that are watched for what comes.
+pub struct Watched {
+    list: [PollFd; 24],
+    len: usize,
+}
+
+/// Source: `struct pollfd` in Linux `include/uapi/asm-generic/poll.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct PollFd {
+    fd: i32,
+    events: i16,
+    seen: i16,
+}
+
+impl Watched {
+    /// None.
+    pub fn new() -> Self {
+        let nobody = PollFd {
+            fd: -1,
+            events: 0,
+            seen: 0,
+        };
+        Self {
+            list: [nobody; 24],
+            len: 0,
+        }
+    }
+
+    /// One more; there is room for 24. A negative one is passed over.
+    pub fn add(&mut self, fd: i32) {
+        const POLLIN: i16 = 1;
+        self.list[self.len] = PollFd {
+            fd,
+            events: POLLIN,
+            seen: 0,
+        };
+        self.len += 1;
+    }
+
+    /// Waits until something has come or ended, if it is to wait, and notes what.
+    pub fn wait(&mut self, waits: bool) -> Result<(), i32> {
+        let limit = if waits { -1_isize as usize } else { 0 };
+        loop {
+            // SAFETY: the kernel reads and writes the first `len` entries.
+            match unsafe { call(number::POLL, [self.list.as_mut_ptr() as usize, self.len, limit, 0, 0, 0]) } {
+                Ok(_) => return Ok(()),
+                Err(EINTR) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Whether there was something at a descriptor.
+    pub fn ready(&self, fd: i32) -> bool {
+        self.list[..self.len]
+            .iter()
+            .any(|watched| watched.fd == fd && watched.seen != 0)
     }
 }
 
