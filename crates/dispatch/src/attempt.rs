@@ -30,8 +30,8 @@ pub(crate) enum Keep {
 /// One attempt under way.
 pub(crate) struct Attempt {
     pub inner: Arc<Inner>,
-    request: Request,
-    keep: Keep,
+    pub request: Request,
+    pub keep: Keep,
     started: Timestamp,
     /// Initialization that this attempt caused, microseconds.
     init_us: u64,
@@ -93,7 +93,7 @@ impl Ending {
 }
 
 /// Where and when an attempt ran, for its record.
-struct Ran {
+pub(crate) struct Ran {
     instance: Option<InstanceId>,
     start: Start,
     phases: Option<ColdPhases>,
@@ -295,9 +295,22 @@ impl Attempt {
     }
 
     /// Meters and narrates the end, gives the instance back or has it destroyed, and keeps the record.
-    pub(crate) async fn finish(self, mut lease: Lease, ending: Ending, begun: Instant) -> Finished {
+    pub(crate) async fn finish(self, lease: Lease, ending: Ending, begun: Instant) -> Finished {
+        if lease.session().lingers() {
+            return Box::pin(self.linger(lease, ending, begun)).await;
+        }
+        let (record, log_tail) = self.close(lease, &ending, begun.elapsed());
+        self.keep(ending, record, log_tail).await
+    }
+
+    /// Meters and narrates the end of an attempt that took so long, and gives the instance back or has it destroyed.
+    pub(crate) fn close(
+        &self,
+        mut lease: Lease,
+        ending: &Ending,
+        mut duration: Duration,
+    ) -> (Arc<RunRecord>, Option<Vec<u8>>) {
         let timed_out = ending.outcome == Outcome::Timeout;
-        let mut duration = begun.elapsed();
         if timed_out {
             // The timer is coarser than the clock; nobody pays for that.
             duration = duration.min(self.timeout());
@@ -306,11 +319,29 @@ impl Attempt {
         let contract = lease.contract().clone();
         if timed_out {
             lease.say(contract.narrate(&Moment::TimedOut {
+                revision: &self.request.revision,
                 invocation: self.request.invocation,
                 at: self.inner.clock.now(),
                 timeout: self.timeout(),
             }));
         }
+        let record = Arc::new(self.measured(&lease, ending, duration));
+        if lease.session().lingers() {
+            lease.session().metered(&record);
+        }
+        let log_tail = lease.end(contract.narrate(&Moment::End {
+            revision: &self.request.revision,
+            record: &record,
+        }));
+        match ending.instance {
+            Usable::Yes => drop(lease),
+            Usable::No => lease.condemn(),
+        }
+        (record, log_tail)
+    }
+
+    /// The record of an attempt in an instance, as it stands now.
+    pub(crate) fn measured(&self, lease: &Lease, ending: &Ending, duration: Duration) -> RunRecord {
         let ran = Ran {
             instance: Some(lease.id()),
             start: lease.start(),
@@ -318,13 +349,7 @@ impl Attempt {
             duration,
             memory_peak: lease.memory_peak(),
         };
-        let record = Arc::new(self.record(&ending, ran, Some(&contract)));
-        let log_tail = lease.end(contract.narrate(&Moment::End { record: &record }));
-        match ending.instance {
-            Usable::Yes => drop(lease),
-            Usable::No => lease.condemn(),
-        }
-        self.keep(ending, record, log_tail).await
+        self.record(ending, ran, Some(lease.contract()))
     }
 
     /// No instance was to be had: the start's failure is the attempt's.
@@ -347,12 +372,16 @@ impl Attempt {
             first = this.start_lines(contract);
             if ending.outcome == Outcome::InitTimeout {
                 first.extend(contract.narrate(&Moment::TimedOut {
+                    revision: &this.request.revision,
                     invocation: this.request.invocation,
                     at: this.inner.clock.now(),
                     timeout: this.timeout(),
                 }));
             }
-            last = contract.narrate(&Moment::End { record: &record });
+            last = contract.narrate(&Moment::End {
+                revision: &this.request.revision,
+                record: &record,
+            });
         }
         let log_tail = match this.request.log_tail {
             LogTail::Omit => None,
@@ -414,7 +443,7 @@ impl Attempt {
     }
 
     /// Keeps the record, if that is our business, and only then says how it ended.
-    async fn keep(self, ending: Ending, record: Arc<RunRecord>, log_tail: Option<Vec<u8>>) -> Finished {
+    pub(crate) async fn keep(self, ending: Ending, record: Arc<RunRecord>, log_tail: Option<Vec<u8>>) -> Finished {
         // Whoever hears of the end may come back at once.
         drop(self.token);
         if self.keep == Keep::Ledger

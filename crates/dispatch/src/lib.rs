@@ -8,6 +8,7 @@ mod api;
 mod asynchronous;
 mod attempt;
 mod dispatcher;
+mod linger;
 mod persist;
 mod relay;
 

@@ -20,7 +20,7 @@ pub(crate) struct Instance {
     pub sub: Arc<SubPool>,
     pub session: Arc<dyn Session>,
     pub sandbox: Arc<dyn RunningSandbox>,
-    pub output: Output,
+    pub output: Arc<Output>,
     pub started: Instant,
     /// Its revision was retired if the sub-pool has another generation by now.
     pub generation: u64,
@@ -40,7 +40,7 @@ pub(crate) struct InstanceParts {
     pub sub: Arc<SubPool>,
     pub session: Arc<dyn Session>,
     pub sandbox: Arc<dyn RunningSandbox>,
-    pub output: Output,
+    pub output: Arc<Output>,
     pub generation: u64,
     /// MiB, reserved in the budget.
     pub charge: u64,

@@ -4,13 +4,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use sonagi_model::InvocationId;
-use sonagi_ports::{Clock, LogSink};
+use sonagi_ports::{Clock, InstanceLog, LogLine, LogSink, LogSource, LogTap};
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
@@ -38,6 +38,8 @@ pub(crate) struct Output {
     pipe: Receiver,
     scribe: Mutex<Scribe>,
     logs: Arc<dyn LogSink>,
+    /// Who hears what the function prints, if anybody does.
+    tap: OnceLock<Arc<dyn LogTap>>,
     clock: Arc<dyn Clock>,
     settle: Duration,
 }
@@ -56,9 +58,15 @@ impl Output {
             pipe: Receiver::from_owned_fd_unchecked(pipe)?,
             scribe: Mutex::new(scribe),
             logs,
+            tap: OnceLock::new(),
             clock,
             settle,
         })
+    }
+
+    /// Says who hears what the function prints from now on.
+    pub(crate) fn attach(&self, tap: Arc<dyn LogTap>) {
+        let _ = self.tap.set(tap);
     }
 
     /// Waits for output and reads it; returns once every writing end is closed. Cancel safe.
@@ -123,11 +131,18 @@ impl Output {
         if !lines.is_empty() {
             scribe.platform(invocation, lines, self.clock.now());
         }
-        // Under the lock, so that lines of one instance reach the sink in order.
-        let ready = scribe.take();
-        if !ready.is_empty() {
-            self.logs.write(ready);
+        self.hand_on(scribe.take());
+    }
+
+    /// To be called under the scribe's lock, so that lines of one instance reach the sink in order.
+    fn hand_on(&self, lines: Vec<LogLine>) {
+        if lines.is_empty() {
+            return;
         }
+        if let Some(tap) = self.tap.get() {
+            tap.heard(&lines);
+        }
+        self.logs.write(lines);
     }
 
     fn read_some(&self) -> Found {
@@ -153,10 +168,22 @@ impl Output {
         if found == Found::End {
             scribe.cut(self.clock.now());
         }
-        let ready = scribe.take();
-        if !ready.is_empty() {
-            self.logs.write(ready);
-        }
+        self.hand_on(scribe.take());
         found
+    }
+}
+
+impl InstanceLog for Output {
+    fn write(&self, source: LogSource, lines: Vec<String>) {
+        let mut scribe = self.scribe.lock();
+        self.hand_on(scribe.take());
+        let now = self.clock.now();
+        for line in lines {
+            scribe.beside(source, line, now);
+        }
+        let lines = scribe.take();
+        if !lines.is_empty() {
+            self.logs.write(lines);
+        }
     }
 }

@@ -383,6 +383,13 @@ impl Inner {
         }
         let (inner, instance) = (self.clone(), instance.clone());
         Some(self.spawn(async move {
+            if instance.session.takes_leave() && !instance.has_ended() {
+                // It may be frozen; whatever stops it from going on is the end of it anyway.
+                if instance.sandbox.thaw().is_ok() {
+                    instance.session.farewell().await;
+                }
+                instance.output.settle();
+            }
             instance.session.close();
             instance.sandbox.destroy().await;
             instance.discharge(&inner.budget);

@@ -158,6 +158,22 @@ impl Scribe {
         }
     }
 
+    /// A line that did not come out of the function's output, for whatever is under way.
+    pub(crate) fn beside(&mut self, source: LogSource, text: String, now: Timestamp) {
+        match source {
+            LogSource::Function => {
+                let line = &text.as_bytes()[..text.len().min(self.limits.line)];
+                self.write(To::Running, line, line.len() < text.len(), now);
+            }
+            LogSource::Platform if self.open.is_empty() => self.push(To::Nobody, text, source, now, false),
+            LogSource::Platform => {
+                for at in 0..self.open.len() {
+                    self.push(To::One(at), text.clone(), source, now, false);
+                }
+            }
+        }
+    }
+
     /// The finished lines, oldest first.
     pub(crate) fn take(&mut self) -> Vec<LogLine> {
         std::mem::take(&mut self.ready)

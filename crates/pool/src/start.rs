@@ -196,7 +196,7 @@ impl Start {
         let scribe = Scribe::new(&sub.revision, self.id, inner.options.logs.clone(), inner.clock.now());
         let settle = inner.options.logs.settle;
         let output = match Output::new(started.output, scribe, settle, inner.logs.clone(), inner.clock.clone()) {
-            Ok(output) => output,
+            Ok(output) => Arc::new(output),
             Err(error) => {
                 let sandbox = started.sandbox;
                 inner.spawn(async move { sandbox.destroy().await });
@@ -207,7 +207,11 @@ impl Start {
         output.begin(
             None,
             Some(FAILURE_TAIL),
-            sub.contract.narrate(&Moment::InitStart { revision }),
+            sub.contract.narrate(&Moment::InitStart {
+                revision,
+                instance: self.id,
+                purpose: self.purpose,
+            }),
         );
         let session = sub.contract.open(Opening {
             revision: revision.clone(),
@@ -215,7 +219,12 @@ impl Start {
             listeners: started.listeners,
             channel: started.channel,
             scratch: started.scratch,
+            purpose: self.purpose,
+            log: output.clone(),
         });
+        if let Some(tap) = session.log_tap() {
+            output.attach(tap);
+        }
         let parts = InstanceParts {
             id: self.id,
             sub: sub.clone(),
@@ -338,7 +347,12 @@ impl Start {
         };
         instance.output.settle();
         let took = Duration::from_micros(self.phases.init_us);
-        let lines = self.sub.contract.narrate(&Moment::InitFailed { took, status });
+        let lines = self.sub.contract.narrate(&Moment::InitFailed {
+            revision: &self.sub.revision,
+            purpose: self.purpose,
+            took,
+            status,
+        });
         instance.output.end(None, lines).unwrap_or_default()
     }
 

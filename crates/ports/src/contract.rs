@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sonagi_model::{FunctionError, InstanceId, InvocationId, Revision, RevisionSpec, RunRecord, Timestamp};
 use tokio::sync::mpsc;
 
-use crate::{CellKind, LaunchPlan};
+use crate::{CellKind, LaunchPlan, LogLine, LogSource};
 
 /// What an adapter hands to its own sessions beside the event (an ARN, a trace header, a client context). The core
 /// carries it and never looks inside.
@@ -102,6 +102,24 @@ pub struct Opening {
     /// The instance's `/tmp` if the plan asked for it; see [`crate::Started::scratch`]. To be let go of at the latest when
     /// the session is closed.
     pub scratch: Option<OwnedFd>,
+    /// What it was started for.
+    pub purpose: Purpose,
+    /// Its log.
+    pub log: Arc<dyn InstanceLog>,
+}
+
+/// The log of one instance, for contracts that have something to say in it beside what the function prints.
+pub trait InstanceLog: Send + Sync + std::fmt::Debug {
+    /// Adds lines: of the platform, or of a program that runs beside the function's and whose output the contract hears.
+    /// They belong to the invocation under way, if there is one. Limits hold for those of programs.
+    fn write(&self, source: LogSource, lines: Vec<String>);
+}
+
+/// Hears what a function prints, as it goes into its log.
+pub trait LogTap: Send + Sync + std::fmt::Debug {
+    /// Lines of one instance, in order: the function's own, none of [`InstanceLog`]. Called under a lock of the instance's
+    /// output, so it must neither wait nor write there.
+    fn heard(&self, lines: &[LogLine]);
 }
 
 /// Numbers of a contract that the engine enforces.
@@ -122,9 +140,17 @@ pub enum Moment<'a> {
     InitStart {
         /// The revision.
         revision: &'a Revision,
+        /// The instance.
+        instance: InstanceId,
+        /// What it is started for.
+        purpose: Purpose,
     },
     /// Initialization failed or took too long.
     InitFailed {
+        /// The revision.
+        revision: &'a Revision,
+        /// What it was started for.
+        purpose: Purpose,
         /// How long it took.
         took: Duration,
         /// `error`, `timeout`, `exit`.
@@ -139,6 +165,8 @@ pub enum Moment<'a> {
     },
     /// The deadline passed.
     TimedOut {
+        /// The revision.
+        revision: &'a Revision,
         /// The invocation.
         invocation: InvocationId,
         /// When.
@@ -148,6 +176,8 @@ pub enum Moment<'a> {
     },
     /// An attempt is over and metered.
     End {
+        /// The revision.
+        revision: &'a Revision,
         /// Its record.
         record: &'a RunRecord,
     },
@@ -300,6 +330,37 @@ pub trait Session: Send + Sync + std::fmt::Debug {
 
     /// Waits until everything that the instance sent before its process ended has been read. Bounded by the caller.
     async fn drained(&self);
+
+    /// Whether something in the instance may still work on an event that is answered. Asked once for each event, so
+    /// it must be cheap; once true it stays.
+    fn lingers(&self) -> bool {
+        false
+    }
+
+    /// Waits until nothing in the instance works on an event any more. Cancel safe. Only for sessions that linger.
+    ///
+    /// # Errors
+    /// [`SessionError`]: the instance must not get another event.
+    async fn settled(&self) -> Result<(), SessionError> {
+        Ok(())
+    }
+
+    /// An attempt is over and metered. Only for sessions that linger.
+    fn metered(&self, _record: &RunRecord) {}
+
+    /// Whether the instance is to be told before it ends; see [`Session::farewell`].
+    fn takes_leave(&self) -> bool {
+        false
+    }
+
+    /// Tells the instance, which runs, that it is about to end, and waits until it has put its things in order: not
+    /// longer than the contract's own limit, after which it is ended as it is. Called once, before [`Session::close`].
+    async fn farewell(&self) {}
+
+    /// Who wants to hear what the function prints. Asked once, when the session has been opened.
+    fn log_tap(&self) -> Option<Arc<dyn LogTap>> {
+        None
+    }
 
     /// Stops serving and forgets the instance's credentials. May be called again.
     fn close(&self);

@@ -32,8 +32,8 @@ pub use archive::{Archive, Filing, FilingFilter, FilingPart};
 pub use artifact::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree, TreeCheck};
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use contract::{
-    Attributes, Call, Contract, ContractError, ContractLimits, InitFailure, Launch, MARK_BYTES, Moment, OUTPUT_MARK,
-    Opening, Purpose, Reply, ReplyBody, Session, SessionError, StreamPart, marked_line,
+    Attributes, Call, Contract, ContractError, ContractLimits, InitFailure, InstanceLog, Launch, LogTap, MARK_BYTES,
+    Moment, OUTPUT_MARK, Opening, Purpose, Reply, ReplyBody, Session, SessionError, StreamPart, marked_line,
 };
 pub use event::{
     AcceptError, Accepted, EventHead, EventRoute, EventStatus, Lane, NewEvent, Progress, QueuedEvent, RetryRules, Token,

@@ -347,6 +347,26 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// How detailed lines of the platform are, in functions that log in JSON.
+/// Source: the service model of Lambda in botocore 1.44.5, `SystemLogLevel`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SystemLevel {
+    Debug,
+    Info,
+    Warn,
+}
+
+impl SystemLevel {
+    /// From its name; the default is `INFO`.
+    pub(crate) fn read(name: Option<&str>) -> Self {
+        match name {
+            Some("DEBUG") => Self::Debug,
+            Some("WARN") => Self::Warn,
+            Some(_) | None => Self::Info,
+        }
+    }
+}
+
 /// Which revisions are snapshotted. Stored and shown; functions behave the same without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) enum SnapStart {

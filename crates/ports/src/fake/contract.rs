@@ -216,7 +216,7 @@ impl Contract for FakeContract {
 
     fn narrate(&self, moment: &Moment<'_>) -> Vec<String> {
         vec![match moment {
-            Moment::InitStart { revision } => format!("INIT {}", revision.label),
+            Moment::InitStart { revision, .. } => format!("INIT {}", revision.label),
             Moment::InitFailed { status, .. } => format!("INIT FAILED {status}"),
             Moment::Start { invocation, .. } => format!("START {invocation}"),
             Moment::TimedOut {
@@ -224,7 +224,7 @@ impl Contract for FakeContract {
             } => {
                 format!("TIMED OUT {invocation} {} ms", timeout.as_millis())
             }
-            Moment::End { record } => format!("END {} {:?}", record.invocation, record.status),
+            Moment::End { record, .. } => format!("END {} {:?}", record.invocation, record.status),
         }]
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn register(ground: &Ground) -> Result<Registered, Failure> {
         Arc::clone(&ground.entropy),
         RuntimeOptions {
             cap_cpu: ground.options.cpu == CpuShare::Cap,
+            supervisor: Some(sonagi_sandbox_linux::SUPERVISOR),
             ..Default::default()
         },
     )?;

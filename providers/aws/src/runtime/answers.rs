@@ -144,27 +144,24 @@ pub(super) fn refused(refusal: Refusal) -> Answer {
     }
 }
 
-/// Extensions, and with them the Telemetry and Logs APIs, are not offered. A subscription is answered as the emulator
-/// does, so that clients go on without it; registration is closed from the start.
-pub(super) fn extension_api(path: &str) -> Answer {
-    match path {
-        "/2022-07-01/telemetry" => error(
-            StatusCode::ACCEPTED,
-            "Telemetry.NotSupported",
-            "Telemetry API is not supported",
-        ),
-        "/2020-08-15/logs" => error(StatusCode::ACCEPTED, "Logs.NotSupported", "Logs API is not supported"),
-        "/2020-01-01/extension/register" => error(
-            StatusCode::FORBIDDEN,
-            "Extension.RegistrationClosed",
-            "Extension registration closed already",
-        ),
-        _ => error(
-            StatusCode::FORBIDDEN,
-            "Extension.UnknownExtensionIdentifier",
-            "Unknown extension identifier",
-        ),
-    }
+/// What an extension asks for is not allowed; its type of error and the text.
+pub(super) fn forbidden(kind: &str, text: &str) -> Answer {
+    error(StatusCode::FORBIDDEN, kind, text)
+}
+
+/// A subscription is wrong in itself.
+pub(super) fn invalid(text: &str) -> Answer {
+    error(StatusCode::BAD_REQUEST, "ValidationError", text)
+}
+
+/// A subscription cannot be served: 202, as from the emulator, so that clients go on without it.
+pub(super) fn unsupported(kind: &str, text: &str) -> Answer {
+    error(StatusCode::ACCEPTED, kind, text)
+}
+
+/// JSON with a status.
+pub(super) fn said(status: StatusCode, body: Bytes) -> Answer {
+    json_text(status, body)
 }
 
 /// What the caller of the function is told about an answer with a wrong response mode.

@@ -8,7 +8,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use sonagi_ports::{Interpreter, Language};
+use sonagi_ports::{Interpreter, Language, Mount};
+
+use super::launch::{self, SUPERVISOR};
 
 /// Files of the Python bootstrap. `bootstrap.py` is what the interpreter is started with; the others are modules, so
 /// that compiled code can be used for them.
@@ -78,12 +80,18 @@ pub struct BootstrapError {
 #[derive(Debug)]
 pub(super) struct Bootstraps {
     dir: PathBuf,
+    /// Folder of the supervisor, if there is one.
+    supervisor: Option<PathBuf>,
 }
 
 impl Bootstraps {
     /// Writes them anew, and compiles the Python modules with each Python 3.N of the host: without that, every cold
     /// start would compile them again.
-    pub(super) fn write(dir: PathBuf, interpreters: &[Interpreter]) -> Result<Self, BootstrapError> {
+    pub(super) fn write(
+        dir: PathBuf,
+        interpreters: &[Interpreter],
+        supervisor: Option<&[u8]>,
+    ) -> Result<Self, BootstrapError> {
         for (language, files) in [(Language::Python, PYTHON), (Language::Node, NODE)] {
             write_folder(&dir.join(folder(language)), files)?;
         }
@@ -96,7 +104,16 @@ impl Bootstraps {
                 compile(interpreter, &dir.join(folder(Language::Python)));
             }
         }
-        Ok(Self { dir })
+        let supervisor = match supervisor {
+            Some(program) => Some(write_supervisor(&dir, program)?),
+            None => None,
+        };
+        Ok(Self { dir, supervisor })
+    }
+
+    /// What shows the supervisor in an instance.
+    pub(super) fn supervisor(&self) -> Option<Mount> {
+        self.supervisor.clone().map(launch::supervisor_mount)
     }
 
     /// The folder that an instance of this language sees at `/var/runtime`.
@@ -144,6 +161,19 @@ fn write_folder(folder: &Path, files: &[(&str, &str)]) -> Result<(), BootstrapEr
         readable(&path, 0o644).map_err(failed("set the mode of", &path))?;
     }
     Ok(())
+}
+
+fn write_supervisor(dir: &Path, program: &[u8]) -> Result<PathBuf, BootstrapError> {
+    let folder = dir.join("supervisor");
+    write_folder(&folder, &[])?;
+    let path = folder.join(SUPERVISOR);
+    let failed = |action| {
+        let path = path.clone();
+        move |source| BootstrapError { action, path, source }
+    };
+    fs::write(&path, program).map_err(failed("write"))?;
+    readable(&path, 0o755).map_err(failed("set the mode of"))?;
+    Ok(folder)
 }
 
 /// Whatever the umask of this process: instances read these files under a uid of their own.
@@ -213,9 +243,10 @@ mod tests {
         let stale = dir.path().join("python/__pycache__/old.pyc");
         fs::create_dir_all(stale.parent().unwrap()).unwrap();
         fs::write(&stale, "old").unwrap();
-        let bootstraps = Bootstraps::write(dir.path().to_owned(), &[]).unwrap();
+        let bootstraps = Bootstraps::write(dir.path().to_owned(), &[], Some(b"x")).unwrap();
         assert!(!stale.exists());
         assert!(bootstraps.folder(Language::Python).join("bootstrap.py").exists());
         assert!(bootstraps.folder(Language::Node).join("bootstrap.cjs").exists());
+        assert!(bootstraps.supervisor().unwrap().source.join(SUPERVISOR).exists());
     }
 }

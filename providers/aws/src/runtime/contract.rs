@@ -15,11 +15,13 @@ use super::bootstraps::{BootstrapError, Bootstraps};
 use super::channel::Dialect;
 use super::environment::{self, Facts, function_arn};
 use super::exchange::Exchange;
+use super::extensions::{Company, Described, ExtensionApi, Registry, Telemetry};
 use super::launch::{self, EXEC_WRAPPER, RUNTIME_DIR, Runtime, TASK_ROOT};
 use super::server::RuntimeApi;
 use super::session::{AwsSession, FrontSlot};
 use super::{InstanceFront, narrate, stem};
 use crate::credentials::TemporaryCredentials;
+use crate::place::Place;
 
 /// The name that revisions of Lambda functions carry.
 pub const CONTRACT: &str = "aws-lambda";
@@ -40,6 +42,11 @@ pub struct RuntimeOptions {
     /// Whether an instance's CPU is capped at memory's share of a core once it is initialized, as on Lambda (1769 MB: one
     /// core). Otherwise memory only weighs when cores are scarce.
     pub cap_cpu: bool,
+    /// Port of the supervisor's listener inside an instance with extensions.
+    pub supervisor_port: u16,
+    /// The program that starts extensions beside a runtime; without it functions that have some are refused. It is told
+    /// what to do as `extensions/frames.rs` says.
+    pub supervisor: Option<&'static [u8]>,
 }
 
 impl Default for RuntimeOptions {
@@ -51,6 +58,8 @@ impl Default for RuntimeOptions {
             response: 6 * 1024 * 1024 + 100,
             stream: 200 * 1024 * 1024,
             cap_cpu: false,
+            supervisor_port: 4748,
+            supervisor: None,
         }
     }
 }
@@ -83,7 +92,7 @@ impl AwsContract {
         entropy: Arc<dyn Entropy>,
         options: RuntimeOptions,
     ) -> Result<Self, BootstrapError> {
-        let bootstraps = Bootstraps::write(bootstrap_dir, &interpreters.all())?;
+        let bootstraps = Bootstraps::write(bootstrap_dir, &interpreters.all(), options.supervisor)?;
         let front = Arc::new(OnceLock::new());
         Ok(Self {
             interpreters,
@@ -170,6 +179,22 @@ impl AwsContract {
         stem::fits(&stem, language, &spec.environment).then_some(stem)
     }
 
+    /// Those beside the runtime of an instance: nobody yet.
+    fn company(&self, opening: &Opening, function_arn: &str) -> Company {
+        let (clock, log) = (Arc::clone(&self.clock), Arc::clone(&opening.log));
+        Company {
+            registry: Arc::new(Registry::new()),
+            telemetry: Telemetry::new(Arc::clone(&opening.revision), log, Arc::clone(&clock)),
+            steward: None,
+            function_arn: function_arn.to_owned(),
+            revision: Arc::clone(&opening.revision),
+            purpose: opening.purpose,
+            clock,
+            entropy: Arc::clone(&self.entropy),
+            event: parking_lot::Mutex::default(),
+        }
+    }
+
     /// Version of what runs this revision; empty for custom runtimes.
     fn runtime_version(&self, revision: &Revision) -> String {
         match self.resolve(&revision.spec.runtime) {
@@ -208,6 +233,8 @@ impl Contract for AwsContract {
         if cell.stem.is_some() && stem::brings_libraries(launch.tree) {
             cell.stem = None;
         }
+        let mut listeners = vec![self.options.runtime_port, self.options.platform_port];
+        let mut program = program;
         if let Some(layers) = launch.beside {
             // Mounts of a cell are of its making: one with layers is made for this function, and its runtime started in it.
             cell.stem = None;
@@ -216,6 +243,14 @@ impl Contract for AwsContract {
                 target: launch::LAYERS.to_owned(),
                 executable: true,
             });
+            let extensions = launch::extensions(layers)?;
+            if !extensions.is_empty() {
+                cell.mounts
+                    .push(self.bootstraps.supervisor().ok_or_else(launch::unsupervised)?);
+                let port = self.options.supervisor_port;
+                listeners.push(port);
+                program = launch::supervised(port, interpreter.is_some(), &extensions, program);
+            }
         }
         Ok(LaunchPlan {
             instance: launch.instance,
@@ -228,7 +263,7 @@ impl Contract for AwsContract {
             program,
             environment,
             working_directory: TASK_ROOT.to_owned(),
-            listeners: vec![self.options.runtime_port, self.options.platform_port],
+            listeners,
             sockets: Vec::new(),
             channel: interpreter.is_some(),
             meets_in_scratch: false,
@@ -255,12 +290,26 @@ impl Contract for AwsContract {
             opening.revision.namespace.clone(),
             function_arn.clone(),
         );
+        let company = self.company(&opening, &function_arn);
+        let version = narrate::version_of(&opening.revision, &self.runtime_version(&opening.revision));
         let api = RuntimeApi {
             exchange: Exchange::new(),
             limits: self.limits(),
             defaults: Defaults { function_arn },
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
+            extensions: ExtensionApi {
+                registry: Arc::clone(&company.registry),
+                telemetry: Arc::clone(&company.telemetry),
+                function: Described {
+                    name: opening.revision.name.to_string(),
+                    version: opening.revision.label.clone(),
+                    handler: opening.revision.spec.handler.clone(),
+                    account: Place::of(&opening.revision.namespace)
+                        .map(|place| place.account.to_string())
+                        .unwrap_or_default(),
+                },
+            },
         };
         let credentials = Arc::clone(&self.credentials);
         // Python waits for events in a read, Node.js watches its socket.
@@ -275,6 +324,7 @@ impl Contract for AwsContract {
             credentials,
             &self.front,
             (opening.listeners, channel),
+            (company, version),
         ))
     }
 
@@ -293,12 +343,12 @@ impl Contract for AwsContract {
     }
 
     fn narrate(&self, moment: &Moment<'_>) -> Vec<String> {
-        let version = match moment {
-            Moment::InitStart { revision } => self.runtime_version(revision),
+        let version = || match moment {
+            Moment::InitStart { revision, .. } => self.runtime_version(revision),
             Moment::InitFailed { .. } | Moment::Start { .. } | Moment::TimedOut { .. } | Moment::End { .. } => {
                 String::new()
             }
         };
-        narrate::lines(moment, &version)
+        narrate::lines(moment, version, || self.clock.now())
     }
 }

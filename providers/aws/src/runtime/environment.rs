@@ -98,10 +98,7 @@ fn identity(variables: &mut Variables, facts: &Facts<'_>, region: &str) {
     variables.set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", revision.spec.memory.0.to_string());
     variables.set("AWS_LAMBDA_FUNCTION_VERSION", revision.label.clone());
     // Source: AWS Lambda, "Defined runtime environment variables".
-    let kind = match facts.purpose {
-        Purpose::Demand => "on-demand",
-        Purpose::Floor => "provisioned-concurrency",
-    };
+    let kind = super::system::initialization(facts.purpose);
     variables.set("AWS_LAMBDA_INITIALIZATION_TYPE", kind);
     variables.set("AWS_ACCESS_KEY_ID", facts.keys.access_key.clone());
     variables.set("AWS_SECRET_ACCESS_KEY", facts.keys.secret.clone());

@@ -3,10 +3,12 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sonagi_model::Mebibytes;
-use sonagi_ports::{ContractError, Interpreter, Interpreters, Language};
+use sonagi_ports::{ContractError, Interpreter, Interpreters, Language, Mount};
+
+use super::extensions::EXTENSIONS_MAX;
 
 /// Where the code is inside. Source: AWS Lambda, "Runtime environment variables", `LAMBDA_TASK_ROOT`.
 pub(super) const TASK_ROOT: &str = "/var/task";
@@ -17,6 +19,68 @@ pub(super) const RUNTIME_DIR: &str = "/var/runtime";
 /// A program that the user puts before that of a managed runtime.
 /// Source: AWS Lambda developer guide, "Using wrapper scripts".
 pub(super) const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
+
+/// Where the supervisor is inside.
+const SUPERVISOR_DIR: &str = "/var/supervisor";
+/// The supervisor's name in its folder.
+pub(super) const SUPERVISOR: &str = "supervise";
+/// A variable that extensions do not get. Source: AWS's open runtime interface emulator (commit 4fa2157).
+const RUNTIME_ONLY: &str = "AWS_XRAY_CONTEXT_MISSING";
+/// A file in a layer that switches all extensions off.
+/// Source: AWS's open runtime interface emulator (commit 4fa2157).
+const DISABLED: &str = "disable-extensions-jwigqn8j";
+
+/// The external extensions in layers, as paths inside: every file of `extensions` that is no folder.
+///
+/// # Errors
+/// [`ContractError::EntryPoint`]: there are too many.
+pub(super) fn extensions(layers: &Path) -> Result<Vec<String>, ContractError> {
+    if layers.join(DISABLED).symlink_metadata().is_ok() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(layers.join("extensions")).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+    let mut names: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    if names.len() > EXTENSIONS_MAX {
+        return Err(ContractError::EntryPoint {
+            kind: "Extension.TooManyExtensions".to_owned(),
+            message: format!("{} extensions in layers; the limit is {EXTENSIONS_MAX}", names.len()),
+        });
+    }
+    Ok(names.iter().map(|name| format!("{LAYERS}/extensions/{name}")).collect())
+}
+
+/// The mount of the supervisor's folder.
+pub(super) fn supervisor_mount(source: PathBuf) -> Mount {
+    Mount {
+        source,
+        target: SUPERVISOR_DIR.to_owned(),
+        executable: true,
+    }
+}
+
+/// There is nothing to start extensions with.
+pub(super) fn unsupervised() -> ContractError {
+    ContractError::EntryPoint {
+        kind: "Extension.LaunchError".to_owned(),
+        message: "this platform has no supervisor to start extensions with".to_owned(),
+    }
+}
+
+/// The supervisor's command line (`sandbox-linux`, `init/supervise.rs`) around the runtime's.
+pub(super) fn supervised(port: u16, channel: bool, extensions: &[String], runtime: Vec<String>) -> Vec<String> {
+    let mut program = vec![
+        format!("{SUPERVISOR_DIR}/{SUPERVISOR}"),
+        port.to_string(),
+        u8::from(channel).to_string(),
+        RUNTIME_ONLY.to_owned(),
+        extensions.len().to_string(),
+    ];
+    program.extend_from_slice(extensions);
+    program.extend(runtime);
+    program
+}
 
 /// A runtime identifier, understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +269,28 @@ mod tests {
         assert_eq!(wrapped[4..], bare);
         assert_eq!(managed_program(&interpreter, Mebibytes(256), Some("")), bare);
         assert_eq!(runtime_of(&interpreter), "nodejs20.x");
+    }
+
+    #[test]
+    fn extensions_are_the_files_of_their_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(extensions(dir.path()).unwrap(), [""; 0]);
+        let folder = dir.path().join("extensions");
+        fs::create_dir_all(folder.join("library")).unwrap();
+        for name in ["b", "a.sh"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+        let found = extensions(dir.path()).unwrap();
+        assert_eq!(found, ["/opt/extensions/a.sh", "/opt/extensions/b"]);
+        let program = supervised(1, true, &found, vec!["/bin/x".to_owned(), "y".to_owned()]);
+        assert_eq!(program[1..5], ["1", "1", RUNTIME_ONLY, "2"]);
+        assert_eq!(program[7..], ["/bin/x", "y"]);
+        for number in 0..EXTENSIONS_MAX {
+            fs::write(folder.join(number.to_string()), "").unwrap();
+        }
+        assert!(extensions(dir.path()).is_err());
+        fs::write(dir.path().join(DISABLED), "").unwrap();
+        assert_eq!(extensions(dir.path()).unwrap(), [""; 0]);
     }
 
     #[test]

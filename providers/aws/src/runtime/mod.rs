@@ -13,6 +13,7 @@ mod channel;
 mod contract;
 mod environment;
 mod exchange;
+mod extensions;
 mod launch;
 mod marshal;
 mod narrate;
@@ -22,6 +23,7 @@ mod session;
 mod socket;
 mod stem;
 mod stream;
+mod system;
 mod talk;
 mod trace;
 

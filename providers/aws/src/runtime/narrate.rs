@@ -1,4 +1,4 @@
-//! The platform's lines in a function's log, in Lambda's text format.
+//! The platform's lines in a function's log, in Lambda's text format, or in JSON (`system.rs`) for functions that log so.
 //!
 //! Source: lines recorded from AWS Lambda, published as test snapshots in the LocalStack repository (commit 8b9a79f), and
 //! AWS documentation for `INIT_REPORT`.
@@ -9,13 +9,81 @@ use sha2::{Digest as _, Sha256};
 use sonagi_model::{Revision, RunRecord, RunStatus, Timestamp};
 use sonagi_ports::Moment;
 
+use super::system::{self, RuntimeVersion, Told, iso_millis};
 use crate::place::Place;
+use crate::records::SystemLevel;
 
-/// The lines for one moment. `runtime_version` is what really runs, for instance `3.11.7`; empty for custom runtimes.
-pub(super) fn lines(moment: &Moment<'_>, runtime_version: &str) -> Vec<String> {
+/// How detailed the platform's lines of a revision are in JSON; `None`: they are text.
+pub(super) fn json_level(revision: &Revision) -> Option<SystemLevel> {
+    // Looked up key by key: this is asked several times for every event, and a pointer would be taken apart each time.
+    let logging = revision.document.0.get("settings")?.get("logging")?;
+    let json = logging.get("format")?.as_str()? == "JSON";
+    json.then(|| SystemLevel::read(logging.get("system_level").and_then(serde_json::Value::as_str)))
+}
+
+/// The revision that a moment is about.
+fn revision_of<'a>(moment: &Moment<'a>) -> &'a Revision {
     match moment {
-        Moment::InitStart { revision } => vec![init_start(revision, runtime_version)],
-        Moment::InitFailed { took, status } => vec![init_report(*took, status)],
+        Moment::InitStart { revision, .. }
+        | Moment::InitFailed { revision, .. }
+        | Moment::Start { revision, .. }
+        | Moment::TimedOut { revision, .. }
+        | Moment::End { revision, .. } => revision,
+    }
+}
+
+/// The lines for one moment. `runtime_version` says what really runs, for instance `3.11.7`; empty for custom runtimes.
+pub(super) fn lines(
+    moment: &Moment<'_>,
+    runtime_version: impl FnOnce() -> String,
+    now: impl FnOnce() -> Timestamp,
+) -> Vec<String> {
+    match json_level(revision_of(moment)) {
+        Some(level) => {
+            let told = records(moment, runtime_version);
+            let now = now();
+            let told = told.iter().filter(|told| told.level >= level);
+            told.map(|told| told.at(now).to_string()).collect()
+        }
+        None => texts(moment, runtime_version),
+    }
+}
+
+fn records(moment: &Moment<'_>, runtime_version: impl FnOnce() -> String) -> Vec<Told> {
+    match moment {
+        Moment::InitStart {
+            revision,
+            instance,
+            purpose,
+        } => {
+            let version = version_of(revision, &runtime_version());
+            vec![system::init_start(revision, &version, *instance, *purpose)]
+        }
+        Moment::InitFailed {
+            purpose, took, status, ..
+        } => {
+            let (status, kind) = match *status {
+                "exit" => ("error", Some("Runtime.ExitError")),
+                other => (other, None),
+            };
+            vec![
+                system::init_runtime_done(*purpose, status),
+                system::init_report(*purpose, *took, status, kind),
+            ]
+        }
+        Moment::Start { invocation, revision } => vec![system::start(*invocation, &revision.label, None)],
+        // The records at the end say so.
+        Moment::TimedOut { .. } => Vec::new(),
+        Moment::End { record, .. } => {
+            vec![system::Done::of(record).told(), system::report(record, None)]
+        }
+    }
+}
+
+fn texts(moment: &Moment<'_>, runtime_version: impl FnOnce() -> String) -> Vec<String> {
+    match moment {
+        Moment::InitStart { revision, .. } => vec![init_start(revision, &runtime_version())],
+        Moment::InitFailed { took, status, .. } => vec![init_report(*took, status)],
         Moment::Start { invocation, revision } => {
             vec![format!("START RequestId: {invocation} Version: {}", revision.label)]
         }
@@ -23,6 +91,7 @@ pub(super) fn lines(moment: &Moment<'_>, runtime_version: &str) -> Vec<String> {
             invocation,
             at,
             timeout,
+            ..
         } => {
             vec![format!(
                 "{} {invocation} Task timed out after {:.2} seconds",
@@ -30,12 +99,18 @@ pub(super) fn lines(moment: &Moment<'_>, runtime_version: &str) -> Vec<String> {
                 timeout.as_secs_f64()
             )]
         }
-        Moment::End { record } => vec![format!("END RequestId: {}", record.invocation), report(record)],
+        Moment::End { record, .. } => vec![format!("END RequestId: {}", record.invocation), report(record)],
     }
 }
 
 /// Lambda names an internal build here (`python:3.12.v12`); this is the version of the interpreter that really runs.
 fn init_start(revision: &Revision, runtime_version: &str) -> String {
+    let RuntimeVersion { text, arn } = version_of(revision, runtime_version);
+    format!("INIT_START Runtime Version: {text}\tRuntime Version ARN: {arn}")
+}
+
+/// The same as what it is made of.
+pub(super) fn version_of(revision: &Revision, runtime_version: &str) -> RuntimeVersion {
     let runtime = &revision.spec.runtime;
     let (language, version) = match runtime.find(|c: char| c.is_ascii_digit()) {
         Some(at) if !runtime_version.is_empty() => (&runtime[..at], runtime_version),
@@ -46,7 +121,8 @@ fn init_start(revision: &Revision, runtime_version: &str) -> String {
     let place = Place::of(&revision.namespace);
     let region = place.as_ref().map_or("", |place| place.region.as_str());
     let hash = hex::encode(Sha256::digest(text.as_bytes()));
-    format!("INIT_START Runtime Version: {text}\tRuntime Version ARN: arn:aws:lambda:{region}::runtime:{hash}")
+    let arn = format!("arn:aws:lambda:{region}::runtime:{hash}");
+    RuntimeVersion { text, arn }
 }
 
 fn init_report(took: Duration, status: &str) -> String {
@@ -103,19 +179,14 @@ fn millis(micros: u64) -> f64 {
     micros as f64 / 1000.0
 }
 
-/// `2026-11-23T09:00:00.123Z`.
-fn iso_millis(at: Timestamp) -> String {
-    let at = jiff::Timestamp::from_microsecond(at.as_micros()).unwrap_or_default();
-    at.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use sonagi_model::{
-        ArtifactRef, Digest, Document, FunctionId, FunctionName, InvocationId, Mebibytes, Namespace, RevisionId,
-        RevisionSpec, Start, TenantId,
+        ArtifactRef, Digest, Document, FunctionId, FunctionName, InstanceId, InvocationId, Mebibytes, Namespace,
+        RevisionId, RevisionSpec, Start, TenantId,
     };
+    use sonagi_ports::Purpose;
 
     const ID: &str = "8286a188-ba32-4475-8077-530cd35c09a9";
 
@@ -204,7 +275,14 @@ mod tests {
             ),
         ];
         for (record, end) in cases {
-            let lines = lines(&Moment::End { record: &record }, "");
+            let python = revision("python3.11");
+            let lines = texts(
+                &Moment::End {
+                    revision: &python,
+                    record: &record,
+                },
+                String::new,
+            );
             assert_eq!(lines, [format!("END RequestId: {ID}"), format!("{start}{end}")]);
         }
     }
@@ -214,22 +292,19 @@ mod tests {
         let python = revision("python3.11");
         let node = revision("nodejs20.x");
         let custom = revision("provided.al2023");
-        let first = |moment: &Moment<'_>, version: &str| lines(moment, version).remove(0);
-        let line = first(&Moment::InitStart { revision: &python }, "3.11.7");
+        let first = |moment: &Moment<'_>, version: &str| texts(moment, || version.to_owned()).remove(0);
+        let begun = |revision| Moment::InitStart {
+            revision,
+            instance: InstanceId::generate(),
+            purpose: Purpose::Demand,
+        };
+        let line = first(&begun(&python), "3.11.7");
         assert!(line.starts_with(
             "INIT_START Runtime Version: python:3.11.7\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:"
         ));
-        assert!(first(&Moment::InitStart { revision: &node }, "20.9.0").contains("Version: nodejs:20.9.0\t"));
-        assert!(first(&Moment::InitStart { revision: &custom }, "").contains("Version: provided:al2023\t"));
-        assert!(
-            first(
-                &Moment::InitStart {
-                    revision: &revision("provided")
-                },
-                ""
-            )
-            .contains("Version: provided\t")
-        );
+        assert!(first(&begun(&node), "20.9.0").contains("Version: nodejs:20.9.0\t"));
+        assert!(first(&begun(&custom), "").contains("Version: provided:al2023\t"));
+        assert!(first(&begun(&revision("provided")), "").contains("Version: provided\t"));
         assert_eq!(
             first(
                 &Moment::Start {
@@ -241,6 +316,7 @@ mod tests {
             format!("START RequestId: {ID} Version: $LATEST")
         );
         let timeout = Moment::TimedOut {
+            revision: &python,
             invocation: id(),
             at: Timestamp::from_micros(1_700_000_000_123_456),
             timeout: Duration::from_secs(3),
@@ -255,6 +331,8 @@ mod tests {
             ("exit", "Status: error\tError Type: Runtime.ExitError"),
         ] {
             let moment = Moment::InitFailed {
+                revision: &python,
+                purpose: Purpose::Demand,
                 took: Duration::from_micros(10_000_120),
                 status,
             };
@@ -263,5 +341,49 @@ mod tests {
                 format!("INIT_REPORT Init Duration: 10000.12 ms\tPhase: init\t{end}")
             );
         }
+    }
+
+    #[test]
+    fn json_lines_are_records_of_the_wanted_detail() {
+        let kinds = |level: Option<&str>, moment: &dyn Fn(&Revision) -> Vec<String>| {
+            let mut python = revision("python3.11");
+            python.document = Document(serde_json::json!({
+                "settings": { "logging": { "format": "JSON", "system_level": level } }
+            }));
+            let lines = moment(&python);
+            let lines = lines
+                .iter()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+            let kinds: Vec<String> = lines.map(|line| line["type"].as_str().unwrap().to_owned()).collect();
+            kinds.join(" ")
+        };
+        let now = || Timestamp::from_micros(1_700_000_000_123_456);
+        let end = |status| {
+            move |revision: &Revision| {
+                let record = &record(status, 0, None);
+                lines(&Moment::End { revision, record }, String::new, now)
+            }
+        };
+        let start = |revision: &Revision| {
+            let invocation = id();
+            let lines = lines(&Moment::Start { invocation, revision }, String::new, now);
+            if let Some(line) = lines.first() {
+                assert_eq!(
+                    line.parse::<serde_json::Value>().unwrap(),
+                    serde_json::json!({
+                        "time": "2023-11-14T22:13:20.123Z", "type": "platform.start",
+                        "record": { "requestId": ID, "version": "$LATEST" }
+                    })
+                );
+            }
+            lines
+        };
+        assert_eq!(kinds(None, &start), "platform.start");
+        assert_eq!(kinds(Some("WARN"), &start), "");
+        assert_eq!(kinds(None, &end(RunStatus::Success)), "platform.report");
+        assert_eq!(kinds(Some("WARN"), &end(RunStatus::Success)), "");
+        let both = "platform.runtimeDone platform.report";
+        assert_eq!(kinds(Some("DEBUG"), &end(RunStatus::Success)), both);
+        assert_eq!(kinds(Some("WARN"), &end(RunStatus::Timeout)), both);
     }
 }

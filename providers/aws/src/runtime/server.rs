@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answers::{self, Answer, Defaults};
 use super::exchange::{AnswerKind, Exchange, Refusal};
+use super::extensions::{ExtensionApi, is_extension_path};
 use super::socket::{self, Socket};
 use super::{stream, trace};
 
@@ -52,6 +53,7 @@ pub(super) struct RuntimeApi {
     pub(super) defaults: Defaults,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) extensions: ExtensionApi,
 }
 
 /// When a listener and its connections end.
@@ -150,7 +152,7 @@ impl RuntimeApi {
         let Some(call) = path.strip_prefix(VERSION) else {
             return match path {
                 "/ping" => only(&request, &Method::GET).unwrap_or_else(answers::pong),
-                _ if is_extension_path(path) => answers::extension_api(path),
+                _ if is_extension_path(path) => Box::pin(self.extensions.answer(request, stream)).await,
                 _ => answers::not_found(),
             };
         };
@@ -295,10 +297,6 @@ impl<'a> Target<'a> {
             Self::Answer(..) | Self::InitError | Self::RestoreError => &Method::POST,
         }
     }
-}
-
-fn is_extension_path(path: &str) -> bool {
-    path.starts_with("/2020-01-01/extension/") || matches!(path, "/2022-07-01/telemetry" | "/2020-08-15/logs")
 }
 
 fn only(request: &Request<Incoming>, method: &Method) -> Option<Answer> {

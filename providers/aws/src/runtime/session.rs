@@ -10,17 +10,20 @@ use async_trait::async_trait;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use sonagi_model::InstanceId;
-use sonagi_ports::{Call, InitFailure, Reply, Session, SessionError};
+use sonagi_model::{InstanceId, RunRecord};
+use sonagi_ports::{Call, InitFailure, LogTap, Reply, Session, SessionError};
 use sonagi_wire::{HttpLimits, serve_stream};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::InstanceFront;
 use super::channel::{Dialect, Line};
 use super::exchange::Exchange;
+use super::extensions::{Company, Steward};
 use super::server::{self, CONNECTIONS, Ending, RuntimeApi};
+use super::system::RuntimeVersion;
 use super::talk::{Facts, Talk};
 use crate::credentials::TemporaryCredentials;
 
@@ -39,16 +42,23 @@ pub(super) struct AwsSession {
     credentials: Arc<TemporaryCredentials>,
     runtime: Ending,
     front: Ending,
+    /// Extensions, if there are any.
+    company: Company,
+    /// What runs it, for those who want to know.
+    version: RuntimeVersion,
+    /// Whatever concerns programs beside the runtime.
+    beside: Ending,
 }
 
 impl AwsSession {
-    /// Begins to serve. Listeners: the Runtime API's, then the platform API's.
+    /// Begins to serve. Listeners: the Runtime API's, the platform API's, then the supervisor's if there is one.
     pub(super) fn open(
         instance: InstanceId,
         api: RuntimeApi,
         credentials: Arc<TemporaryCredentials>,
         front: &FrontSlot,
         (listeners, channel): (Vec<TcpListener>, Option<(UnixStream, Dialect)>),
+        (mut company, version): (Company, RuntimeVersion),
     ) -> Self {
         let stop = CancellationToken::new();
         let ending = || Ending {
@@ -58,6 +68,12 @@ impl AwsSession {
         };
         let runtime = ending();
         let talk = channel.and_then(|channel| talk(instance, channel, &api, &runtime));
+        let mut listeners = listeners.into_iter();
+        let (for_runtime, for_front) = (listeners.next(), listeners.next());
+        let beside = ending();
+        if let Some(listener) = listeners.next() {
+            company.steward = steward(instance, listener, &company, &beside);
+        }
         let session = Self {
             instance,
             exchange: Arc::clone(&api.exchange),
@@ -66,14 +82,16 @@ impl AwsSession {
             credentials,
             runtime,
             front: ending(),
+            company,
+            version,
+            beside,
         };
         let api = Arc::new(api);
-        let mut listeners = listeners.into_iter();
-        session.listen(listeners.next(), &session.runtime, move |stream| {
+        session.listen(for_runtime, &session.runtime, move |stream| {
             Arc::clone(&api).serve(stream)
         });
         let (front, stop) = (Arc::clone(front), session.front.stop.clone());
-        session.listen(listeners.next(), &session.front, move |stream| {
+        session.listen(for_front, &session.front, move |stream| {
             serve_front(Arc::clone(&front), instance, stream, stop.clone())
         });
         session
@@ -98,6 +116,24 @@ impl AwsSession {
             }
         }
     }
+}
+
+/// Whoever looks after programs beside the runtime. Without one none is started, nor the runtime, and the start fails in
+/// time.
+fn steward(instance: InstanceId, listener: TcpListener, company: &Company, ending: &Ending) -> Option<Arc<Steward>> {
+    let listener = tokio::net::TcpListener::from_std(listener)
+        .inspect_err(|error| tracing::error!(%instance, %error, "a listener of an instance cannot be served"))
+        .ok()?;
+    let (registry, telemetry) = (Arc::clone(&company.registry), Arc::clone(&company.telemetry));
+    let steward = Steward::open(
+        listener,
+        registry,
+        Arc::clone(&telemetry),
+        Arc::clone(&company.clock),
+        ending.clone(),
+    );
+    telemetry.attach(&steward);
+    Some(steward)
 }
 
 /// The conversation over a channel. Without one that can be used the function gets no event, and its start fails in time.
@@ -148,9 +184,9 @@ fn unavailable() -> Response<sonagi_wire::Body> {
     answer
 }
 
-#[async_trait]
-impl Session for AwsSession {
-    async fn ready(&self) -> Result<(), InitFailure> {
+impl AwsSession {
+    /// Waits until the runtime has asked for its first event.
+    async fn runtime_ready(&self) -> Result<(), InitFailure> {
         let asked = std::future::poll_fn(|cx| self.exchange.poll_ready(cx));
         let Some(talk) = &self.talk else { return asked.await };
         // A wrapper script may have started a runtime that knows nothing of the channel.
@@ -164,10 +200,11 @@ impl Session for AwsSession {
         }
     }
 
-    async fn invoke(&self, call: Call) -> Result<Reply, SessionError> {
+    /// Hands an event to the runtime.
+    async fn invoke_runtime(&self, call: Call) -> Result<Reply, SessionError> {
         if let Some(talk) = &self.talk {
             // Which way the runtime speaks is known once it has asked for an event.
-            if !self.talks.load(Ordering::Acquire) && self.ready().await.is_err() {
+            if !self.talks.load(Ordering::Acquire) && self.runtime_ready().await.is_err() {
                 return Err(SessionError::NotDelivered);
             }
             if self.talks.load(Ordering::Acquire) {
@@ -177,6 +214,69 @@ impl Session for AwsSession {
         let answer = self.exchange.deliver(call)?;
         // The sender is dropped without an answer only when the session ends while the answer is being read.
         answer.await.unwrap_or(Err(SessionError::Closed))
+    }
+
+    /// The same where others hear of it too.
+    async fn invoke_together(&self, mut call: Call) -> Result<Reply, SessionError> {
+        let id = call.invocation;
+        let underway = self.company.hand_out(&mut call);
+        let result = tokio::select! {
+            biased;
+            result = self.invoke_runtime(call) => result,
+            failure = self.company.failed() => Err(SessionError::Broken(failure.error(Some(&id.to_string())))),
+        };
+        underway.answered(&result);
+        result
+    }
+}
+
+#[async_trait]
+impl Session for AwsSession {
+    async fn ready(&self) -> Result<(), InitFailure> {
+        let (company, begun) = (&self.company, Instant::now());
+        let ready = async {
+            company.start(self.instance, || self.version.clone()).await;
+            let runtime = self.runtime_ready().await;
+            company.initialized(runtime, begun).await
+        };
+        tokio::select! {
+            biased;
+            failure = company.failed() => Err(InitFailure::Reported(failure.error(None))),
+            ready = ready => ready,
+        }
+    }
+
+    async fn invoke(&self, call: Call) -> Result<Reply, SessionError> {
+        if self.company.any() {
+            return Box::pin(self.invoke_together(call)).await;
+        }
+        self.invoke_runtime(call).await
+    }
+
+    fn lingers(&self) -> bool {
+        self.company.any()
+    }
+
+    async fn settled(&self) -> Result<(), SessionError> {
+        self.company.settled().await
+    }
+
+    fn metered(&self, record: &RunRecord) {
+        self.company.metered(record);
+    }
+
+    fn takes_leave(&self) -> bool {
+        self.company.steward.is_some()
+    }
+
+    async fn farewell(&self) {
+        if let Some(steward) = &self.company.steward {
+            steward.farewell().await;
+        }
+    }
+
+    fn log_tap(&self) -> Option<Arc<dyn LogTap>> {
+        self.company.log_tap()
     }
 
     async fn drained(&self) {
@@ -195,10 +295,11 @@ impl Session for AwsSession {
     fn close(&self) {
         self.credentials.revoke(self.instance);
         self.exchange.close();
+        self.company.registry.close();
         if let Some(talk) = &self.talk {
             talk.close();
         }
-        for ending in [&self.runtime, &self.front] {
+        for ending in [&self.runtime, &self.front, &self.beside] {
             ending.stop.cancel();
             ending.tasks.close();
         }

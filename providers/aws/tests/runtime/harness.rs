@@ -16,8 +16,9 @@ use sonagi_model::{
     Namespace, Revision, RevisionId, RevisionSpec, TenantId, Timestamp,
 };
 use sonagi_ports::{
-    Attributes, Call, Clock, Contract, InitFailure, Interpreter, Interpreters, Language, Launch, LaunchPlan, Opening,
-    Purpose, Reply, ReplyBody, Session, SessionError, StreamPart, SystemClock, SystemEntropy,
+    Attributes, Call, Clock, Contract, InitFailure, InstanceLog, Interpreter, Interpreters, Language, Launch,
+    LaunchPlan, LogSource, Opening, Purpose, Reply, ReplyBody, Session, SessionError, StreamPart, SystemClock,
+    SystemEntropy,
 };
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
@@ -240,6 +241,8 @@ impl Source {
             listeners,
             channel: plan.channel.then_some(channel),
             scratch: None,
+            purpose: Purpose::Demand,
+            log: Arc::new(NoLog),
         });
         Running {
             session,
@@ -248,6 +251,14 @@ impl Source {
             plan,
         }
     }
+}
+
+/// Keeps nothing.
+#[derive(Debug)]
+pub struct NoLog;
+
+impl InstanceLog for NoLog {
+    fn write(&self, _source: LogSource, _lines: Vec<String>) {}
 }
 
 pub fn listener() -> TcpListener {

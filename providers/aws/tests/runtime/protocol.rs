@@ -12,7 +12,7 @@ use sonagi_ports::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Source, call, collect, host, listener, within};
+use crate::harness::{NoLog, Source, call, collect, host, listener, within};
 
 const LIMIT: u64 = 6 * 1024 * 1024 + 100;
 const NEXT: &str = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -36,6 +36,8 @@ fn serve() -> Served {
         listeners: vec![runtime, platform],
         channel: None,
         scratch: None,
+        purpose: Purpose::Demand,
+        log: Arc::new(NoLog),
     });
     Served {
         session,
@@ -229,17 +231,17 @@ async fn nothing_is_accepted_before_the_first_event() {
         .await;
     assert_eq!((restored.status, restored.body.as_str()), (200, ""));
     for (request, status, kind) in [
-        ("PUT /2022-07-01/telemetry", 202, "Telemetry.NotSupported"),
-        ("PUT /2020-08-15/logs", 202, "Logs.NotSupported"),
+        ("PUT /2022-07-01/telemetry", 403, "Extension.MissingExtensionIdentifier"),
+        ("PUT /2020-08-15/logs", 403, "Extension.MissingExtensionIdentifier"),
         (
             "POST /2020-01-01/extension/register",
             403,
-            "Extension.RegistrationClosed",
+            "Extension.InvalidExtensionName",
         ),
         (
             "GET /2020-01-01/extension/event/next",
             403,
-            "Extension.UnknownExtensionIdentifier",
+            "Extension.MissingExtensionIdentifier",
         ),
     ] {
         let text = format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{{}}");

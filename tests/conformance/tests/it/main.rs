@@ -19,6 +19,7 @@ cases!(
     custom_runtimes,
     eventbridge,
     eventbridge_cli,
+    extensions,
     fn_api,
     fn_invoke,
     fn_isolation,
