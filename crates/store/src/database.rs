@@ -115,7 +115,7 @@ impl Prepared {
         let bodies = Bodies::open(self.path.with_file_name("bodies"), &self.connection)?;
         Ok(Database {
             bodies,
-            writer: Writer::start(self.connection).map_err(DatabaseError::Thread)?,
+            writer: Writer::start(self.connection, self.bounds).map_err(DatabaseError::Thread)?,
             readers: Workers::start("store-reader", readers).map_err(DatabaseError::Thread)?,
             bounds: self.bounds,
             keyring,

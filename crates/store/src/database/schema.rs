@@ -70,20 +70,21 @@ const STEP_2: &str = "
 CREATE TABLE queue (
     id BLOB PRIMARY KEY, lane TEXT NOT NULL, due INTEGER NOT NULL, accepted INTEGER NOT NULL, started INTEGER NOT NULL,
     failures INTEGER NOT NULL, postponed INTEGER NOT NULL, leased INTEGER NOT NULL, cancelled INTEGER NOT NULL,
-    bytes INTEGER NOT NULL, origin BLOB
+    bytes INTEGER NOT NULL, origin BLOB, body INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX queue_waiting ON queue (lane, due, id) WHERE leased = 0;
 CREATE INDEX queue_origin ON queue (origin) WHERE origin IS NOT NULL;
--- Contents, of pending events and of ended ones while they are kept; large ones are files.
+-- Contents, of pending events and of ended ones while they are kept; large ones are files. Numbered, so that each goes
+-- behind the last one: pages are filled and never divided.
 CREATE TABLE bodies (
-    id BLOB PRIMARY KEY, head TEXT NOT NULL, payload BLOB, file TEXT, digest BLOB, format INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+    number INTEGER PRIMARY KEY, head TEXT NOT NULL, payload BLOB, file TEXT, digest BLOB, format INTEGER NOT NULL
+) STRICT;
 CREATE INDEX bodies_file ON bodies (file) WHERE file IS NOT NULL;
 CREATE TABLE ended (
     sequence INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, status TEXT NOT NULL, accepted INTEGER NOT NULL,
     settled INTEGER NOT NULL, started INTEGER NOT NULL, failures INTEGER NOT NULL, postponed INTEGER NOT NULL,
     reason TEXT NOT NULL, head TEXT NOT NULL, bytes INTEGER NOT NULL, kept INTEGER NOT NULL, letter INTEGER NOT NULL,
-    origin BLOB
+    origin BLOB, body INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX ended_letters ON ended (sequence) WHERE letter = 1;
 CREATE INDEX ended_origin ON ended (origin) WHERE origin IS NOT NULL;
@@ -103,10 +104,11 @@ CREATE TABLE totals (
 
 -- An event of step 1 goes on under the number of its invocation, which its callers know.
 INSERT INTO queue
-    SELECT invocation, 'fn_' || lower(hex(function)), due, accepted, attempts, attempts, 0, 0, 0, length(payload), NULL
+    SELECT invocation, 'fn_' || lower(hex(function)), due, accepted, attempts, attempts, 0, 0, 0, length(payload), NULL,
+        events.rowid
     FROM events JOIN event_payloads USING (id);
 INSERT INTO bodies
-    SELECT invocation,
+    SELECT events.rowid,
         json_object('route', json_object('function', json_object('contract', contract,
             'function', 'fn_' || lower(hex(function)), 'qualifier', qualifier)),
             'namespace', coalesce((SELECT namespace FROM functions WHERE functions.id = events.function), 'unknown'),
@@ -121,7 +123,7 @@ INSERT INTO ended
             'namespace', coalesce((SELECT namespace FROM functions WHERE functions.id = function), 'unknown'),
             'name', coalesce((SELECT name FROM functions WHERE functions.id = function), 'unknown'),
             'attributes', json('[]')),
-        0, 0, 0, NULL
+        0, 0, 0, NULL, 0
     FROM settled_events;
 INSERT INTO totals VALUES (1,
     (SELECT count(*) FROM queue) + (SELECT count(*) FROM ended), (SELECT count(*) FROM queue),

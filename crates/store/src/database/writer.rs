@@ -8,6 +8,8 @@ use sonagi_crash::crash_point;
 use sonagi_ports::StoreError;
 use tokio::sync::{mpsc, oneshot};
 
+use super::Bounds;
+use super::events::{ACCEPT, Acceptance, Acceptor};
 use super::failure::{CommitFailure, Doing};
 
 /// Jobs that may wait; further callers wait for room.
@@ -77,6 +79,29 @@ where
     }
 }
 
+/// What waits for the thread.
+enum Work {
+    /// An event to accept. Those that follow one another are applied together.
+    Accept(Box<Acceptance>),
+    Job(Box<dyn Job>),
+}
+
+impl Work {
+    fn action(&self) -> &'static str {
+        match self {
+            Self::Accept(_) => ACCEPT,
+            Self::Job(job) => job.action(),
+        }
+    }
+
+    fn finish(self, committed: Result<(), &CommitFailure>) {
+        match self {
+            Self::Accept(acceptance) => acceptance.finish(committed),
+            Self::Job(job) => job.finish(committed),
+        }
+    }
+}
+
 /// Handle of the writing thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -84,17 +109,17 @@ pub(crate) struct Writer {
     thread: Mutex<Option<(JoinHandle<()>, oneshot::Receiver<()>)>>,
 }
 
-type Sender = mpsc::Sender<Box<dyn Job>>;
+type Sender = mpsc::Sender<Work>;
 
 impl Writer {
     /// Starts the thread over a connection.
-    pub(crate) fn start(connection: Connection) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection, bounds: Bounds) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(WAITING_JOBS);
         let (ended, end) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                serve(&connection, receiver);
+                serve(&connection, bounds, receiver);
                 finish(connection);
                 // Nobody waits for the end when the store is dropped without being closed.
                 let _ = ended.send(());
@@ -108,15 +133,15 @@ impl Writer {
     fn job<T: Send + 'static>(
         action: &'static str,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> (Box<dyn Job>, oneshot::Receiver<Result<T, StoreError>>) {
+    ) -> (Work, oneshot::Receiver<Result<T, StoreError>>) {
         let (reply, answer) = oneshot::channel();
         (
-            Box::new(Write {
+            Work::Job(Box::new(Write {
                 action,
                 work: Some(work),
                 result: None,
                 reply,
-            }),
+            })),
             answer,
         )
     }
@@ -137,7 +162,13 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The same from a thread that may block.
+    /// Hands over an event; its outcome comes by its own reply.
+    pub(crate) async fn accept(&self, acceptance: Acceptance) -> Result<(), StoreError> {
+        let work = Work::Accept(Box::new(acceptance));
+        self.sender()?.send(work).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// As [`Writer::write`], from a thread that may block.
     pub(crate) fn write_blocking<T: Send + 'static>(
         &self,
         action: &'static str,
@@ -160,7 +191,7 @@ impl Writer {
     }
 }
 
-fn serve(connection: &Connection, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
+fn serve(connection: &Connection, bounds: Bounds, mut receiver: mpsc::Receiver<Work>) {
     let mut broken: Option<CommitFailure> = None;
     let mut failing = false;
     let mut group = Vec::with_capacity(GROUP);
@@ -168,11 +199,11 @@ fn serve(connection: &Connection, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
         // A disk that failed to keep what it was given is not trusted again by this process: what it holds is found out
         // by recovery at the next start.
         if let Some(failure) = &broken {
-            for job in group.drain(..) {
-                job.finish(Err(failure));
+            for work in group.drain(..) {
+                work.finish(Err(failure));
             }
         } else {
-            let failure = commit(connection, &mut group);
+            let failure = commit(connection, bounds, &mut group);
             // Once per failure and not per transaction: a full disk fails many.
             if let Some(failure) = failure.as_ref().filter(|_| !failing) {
                 tracing::error!(%failure, "a transaction of the store failed");
@@ -185,25 +216,74 @@ fn serve(connection: &Connection, mut receiver: mpsc::Receiver<Box<dyn Job>>) {
 
 /// Applies and answers the jobs of one group. A job that fails alone is undone alone; when the transaction fails, all of
 /// them do, and its failure is returned.
-fn commit(connection: &Connection, group: &mut Vec<Box<dyn Job>>) -> Option<CommitFailure> {
-    let failure = transact(connection, group).err();
+fn commit(connection: &Connection, bounds: Bounds, group: &mut Vec<Work>) -> Option<CommitFailure> {
+    let failure = transact(connection, bounds, group).err();
     if failure.is_some() && !connection.is_autocommit() {
         // If even this fails, the next BEGIN says so.
         let _ = connection.execute_batch("ROLLBACK");
     }
-    for job in group.drain(..) {
-        crash_point!(job.action(), "flushed");
-        job.finish(failure.as_ref().map_or(Ok(()), Err));
+    for work in group.drain(..) {
+        crash_point!(work.action(), "flushed");
+        work.finish(failure.as_ref().map_or(Ok(()), Err));
     }
     failure
 }
 
-fn transact(connection: &Connection, group: &mut [Box<dyn Job>]) -> Result<(), CommitFailure> {
+fn transact(connection: &Connection, bounds: Bounds, group: &mut [Work]) -> Result<(), CommitFailure> {
     run(connection, "BEGIN IMMEDIATE")?;
-    for job in group {
-        apply(connection, job.as_mut())?;
+    let are_events = |one: &Work, next: &Work| matches!((one, next), (Work::Accept(_), Work::Accept(_)));
+    for part in group.chunk_by_mut(are_events) {
+        match part {
+            [Work::Job(job)] => apply(connection, job.as_mut())?,
+            events => accept(connection, bounds, events)?,
+        }
     }
     run(connection, "COMMIT")
+}
+
+/// Accepts events that follow one another, all within one savepoint: if one of them cannot be stored, each is tried in one
+/// of its own.
+fn accept(connection: &Connection, bounds: Bounds, events: &mut [Work]) -> Result<(), CommitFailure> {
+    let Err(error) = accept_within(connection, bounds, events)? else {
+        return Ok(());
+    };
+    if let [Work::Accept(acceptance)] = events {
+        acceptance.fail(error);
+        return Ok(());
+    }
+    for event in events {
+        accept(connection, bounds, std::slice::from_mut(event))?;
+    }
+    Ok(())
+}
+
+/// Accepts events within one savepoint; after an error none of them.
+fn accept_within(
+    connection: &Connection,
+    bounds: Bounds,
+    events: &mut [Work],
+) -> Result<Result<(), StoreError>, CommitFailure> {
+    run(connection, "SAVEPOINT job")?;
+    let accept_all = || {
+        let mut acceptor = Acceptor::open(connection, bounds)?;
+        for event in events {
+            match event {
+                Work::Accept(acceptance) => acceptor.accept(acceptance)?,
+                Work::Job(_) => {}
+            }
+        }
+        acceptor.close()
+    };
+    let accepted = accept_all();
+    // On a full disk or a failed write the database gives the transaction up by itself.
+    if matches!(accepted, Err(StoreError::Full(_))) && connection.is_autocommit() {
+        return Err(CommitFailure::no_space());
+    }
+    if accepted.is_err() {
+        run(connection, "ROLLBACK TO job")?;
+    }
+    run(connection, "RELEASE job")?;
+    Ok(accepted)
 }
 
 fn run(connection: &Connection, sql: &str) -> Result<(), CommitFailure> {

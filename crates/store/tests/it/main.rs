@@ -4,6 +4,7 @@
 mod archives;
 mod backup;
 mod crash;
+mod crowd;
 mod damage;
 mod durability;
 mod logs;

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest as _, Sha256};
 use sonagi_crash::crash_point;
 use sonagi_model::EventId;
-use sonagi_ports::{QueuedEvent, StoreError};
+use sonagi_ports::StoreError;
 
 use super::{FORMAT, Head, READ, execute, key};
 use crate::database::{Doing, unreadable};
@@ -156,23 +156,22 @@ impl Bodies {
     }
 }
 
-/// Stores the body of an event, within the caller's transaction.
-pub(super) fn insert(connection: &Connection, event: &QueuedEvent, body: &Body) -> Result<(), StoreError> {
+/// Stores the body of an event under the next number, within the caller's transaction; that number.
+pub(super) fn insert(connection: &Connection, head: &str, body: &Body) -> Result<i64, StoreError> {
     let (payload, file, digest) = match body {
         Body::Inline(payload) => (Some(payload.as_ref()), None, None),
         Body::File { name, digest } => (None, Some(name), Some(digest.as_slice())),
     };
-    let sql = "INSERT INTO bodies (id, head, payload, file, digest, format) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let head = Head::of(event).text()?;
-    let parameters = params![key(&event.id), head, payload, file, digest, FORMAT];
-    execute(connection, STORE, sql, parameters).map(drop)
+    let sql = "INSERT INTO bodies (head, payload, file, digest, format) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(connection, STORE, sql, params![head, payload, file, digest, FORMAT])?;
+    Ok(connection.last_insert_rowid())
 }
 
-/// Removes a body, within the caller's transaction; the name of its file, if it has one.
-pub(super) fn remove(connection: &Connection, id: EventId) -> Result<Option<String>, StoreError> {
+/// Removes a body by its number, within the caller's transaction; the name of its file, if it has one.
+pub(super) fn remove(connection: &Connection, number: i64) -> Result<Option<String>, StoreError> {
     let file: Option<Option<String>> = connection
-        .prepare_cached("DELETE FROM bodies WHERE id = ?1 RETURNING file")
-        .and_then(|mut statement| statement.query_row([key(&id)], |row| row.get(0)).optional())
+        .prepare_cached("DELETE FROM bodies WHERE number = ?1 RETURNING file")
+        .and_then(|mut statement| statement.query_row([number], |row| row.get(0)).optional())
         .doing("remove the content of an event")?;
     Ok(file.flatten())
 }
@@ -180,7 +179,10 @@ pub(super) fn remove(connection: &Connection, id: EventId) -> Result<Option<Stri
 /// The head and body of an event; `None`: it is not stored.
 pub(super) fn find(connection: &Connection, id: EventId) -> Result<Option<(Head, Body)>, StoreError> {
     let mut statement = connection
-        .prepare_cached("SELECT head, payload, file, digest, format FROM bodies WHERE id = ?1")
+        .prepare_cached(
+            "SELECT head, payload, file, digest, format FROM bodies WHERE number =
+             (SELECT body FROM queue WHERE id = ?1 UNION ALL SELECT body FROM ended WHERE id = ?1 AND kept = 1)",
+        )
         .doing(READ)?;
     let mut rows = statement.query([key(&id)]).doing(READ)?;
     let Some(row) = rows.next().doing(READ)? else {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use sonagi_model::{EventId, RunRecord, Timestamp};
 use sonagi_ports::{Cancelled, EventStatus, QueuedEvent, Settlement, StoreError};
 
-use super::{Body, accept, bodies, event_id, execute, key, letters};
+use super::{Body, Head, accept, bodies, execute, key, letters};
 use crate::database::runs::{KeptRun, keep_runs};
 use crate::database::{Bounds, Database, Doing, signed};
 
@@ -27,14 +27,15 @@ impl Database {
         let mut sent = Vec::with_capacity(follow_ups.len());
         for event in follow_ups {
             let body = self.bodies().prepare(&event.payload).await?;
-            sent.push((event, body));
+            let head = Head::of(&event).text()?;
+            sent.push((event, head, body));
         }
-        let files: Vec<String> = sent.iter().filter_map(|(_, body)| file(body)).collect();
+        let files: Vec<String> = sent.iter().filter_map(|(_, _, body)| file(body)).collect();
         let settled = self
             .write(SETTLE, move |connection| {
                 let surplus = end(connection, id, &settlement, bounds)?;
-                for (event, body) in &sent {
-                    accept::insert_unbounded(connection, event, body)?;
+                for (event, head, body) in &sent {
+                    accept::insert_unbounded(connection, event, head, body)?;
                 }
                 keep_runs(connection, run.as_slice(), bounds)?;
                 Ok(surplus)
@@ -68,19 +69,20 @@ pub(super) fn end(
     bounds: Bounds,
 ) -> Result<Vec<String>, StoreError> {
     let removed = connection
-        .prepare_cached("DELETE FROM queue WHERE id = ?1 RETURNING accepted, bytes, origin")
+        .prepare_cached("DELETE FROM queue WHERE id = ?1 RETURNING accepted, bytes, origin, body")
         .and_then(|mut statement| {
             let read = |row: &rusqlite::Row<'_>| {
                 Ok((
                     row.get::<_, i64>(0)?,
                     row.get::<_, i64>(1)?,
                     row.get::<_, Option<[u8; 16]>>(2)?,
+                    row.get::<_, i64>(3)?,
                 ))
             };
             statement.query_row([key(&id)], read).optional()
         })
         .doing(SETTLE)?;
-    let (accepted, bytes, origin) = removed.ok_or(StoreError::NotPending(id))?;
+    let (accepted, bytes, origin, body) = removed.ok_or(StoreError::NotPending(id))?;
     let Settlement {
         status,
         at,
@@ -90,8 +92,8 @@ pub(super) fn end(
     let letter = status.is_dead();
     let sql =
         "INSERT INTO ended (id, status, accepted, settled, started, failures, postponed, reason, head, bytes, kept,
-                                  letter, origin)
-               SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8, head, ?9, 1, ?10, ?11 FROM bodies WHERE id = ?1";
+                                  letter, origin, body)
+               SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, head, ?9, 1, ?10, ?11, number FROM bodies WHERE number = ?12";
     let parameters = params![
         key(&id),
         status.as_str(),
@@ -104,6 +106,7 @@ pub(super) fn end(
         bytes,
         letter,
         origin,
+        body,
     ];
     if execute(connection, SETTLE, sql, parameters)? != 1 {
         return Err(crate::database::unreadable(format!("event {id}"), "it has no content"));
@@ -161,7 +164,7 @@ fn prune(connection: &Connection, bounds: Bounds) -> Result<Vec<String>, StoreEr
             floor = row.sequence;
             if row.kept && !row.letter {
                 freed += row.bytes;
-                files.extend(bodies::remove(connection, row.id)?);
+                files.extend(bodies::remove(connection, row.body)?);
                 let sql = "UPDATE ended SET kept = 0 WHERE sequence = ?1";
                 execute(connection, SETTLE, sql, [row.sequence])?;
             }
@@ -188,7 +191,7 @@ fn prune(connection: &Connection, bounds: Bounds) -> Result<Vec<String>, StoreEr
 
 struct EndedRow {
     sequence: i64,
-    id: EventId,
+    body: i64,
     bytes: i64,
     kept: bool,
     letter: bool,
@@ -198,7 +201,7 @@ fn after(connection: &Connection, floor: i64) -> Result<Vec<EndedRow>, StoreErro
     let read = |row: &rusqlite::Row<'_>| {
         Ok(EndedRow {
             sequence: row.get(0)?,
-            id: event_id(row.get(1)?),
+            body: row.get(1)?,
             bytes: row.get(2)?,
             kept: row.get(3)?,
             letter: row.get(4)?,
@@ -206,7 +209,7 @@ fn after(connection: &Connection, floor: i64) -> Result<Vec<EndedRow>, StoreErro
     };
     connection
         .prepare_cached(
-            "SELECT sequence, id, bytes, kept, letter FROM ended WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+            "SELECT sequence, body, bytes, kept, letter FROM ended WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
         )
         .and_then(|mut statement| statement.query_map([floor, PRUNED_AT_ONCE], read)?.collect())
         .doing(SETTLE)

@@ -44,33 +44,34 @@ pub(super) fn prune(connection: &Connection, bounds: Bounds) -> Result<Vec<Strin
     Ok(files)
 }
 
-/// Takes a letter from the letters: its size and place in the order; `None`: it is none.
-fn take(connection: &Connection, id: EventId) -> Result<bool, StoreError> {
-    let taken: Option<(i64, i64)> = connection
-        .prepare_cached("UPDATE ended SET letter = 0, kept = 0 WHERE id = ?1 AND letter = 1 RETURNING bytes, sequence")
+/// Takes a letter from the letters: the number of its body; `None`: it is none.
+fn take(connection: &Connection, id: EventId) -> Result<Option<i64>, StoreError> {
+    let sql = "UPDATE ended SET letter = 0, kept = 0 WHERE id = ?1 AND letter = 1 RETURNING bytes, sequence, body";
+    let taken: Option<(i64, i64, i64)> = connection
+        .prepare_cached(sql)
         .and_then(|mut statement| {
             statement
-                .query_row([key(&id)], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([key(&id)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                 .optional()
         })
         .doing(DROP)?;
-    let Some((bytes, sequence)) = taken else {
-        return Ok(false);
+    let Some((bytes, sequence, body)) = taken else {
+        return Ok(None);
     };
     let sql = "UPDATE totals SET letters = letters - 1, letter_bytes = letter_bytes - ?1";
     execute(connection, DROP, sql, [bytes])?;
     // What was remembered only because it was a letter is forgotten now.
     let sql = "DELETE FROM ended WHERE sequence = ?1 AND sequence <= (SELECT forgotten_floor FROM totals)";
     execute(connection, DROP, sql, [sequence])?;
-    Ok(true)
+    Ok(Some(body))
 }
 
 /// Throws a letter's content away; `None`: there is no such letter.
 pub(super) fn drop_letter(connection: &Connection, id: EventId) -> Result<Option<Vec<String>>, StoreError> {
-    if !take(connection, id)? {
+    let Some(body) = take(connection, id)? else {
         return Ok(None);
-    }
-    Ok(Some(bodies::remove(connection, id)?.into_iter().collect()))
+    };
+    Ok(Some(bodies::remove(connection, body)?.into_iter().collect()))
 }
 
 /// Accepts the content of an ended event under a new id.
@@ -81,18 +82,13 @@ pub(super) fn repeat(
     at: Timestamp,
     bounds: Bounds,
 ) -> Result<bool, StoreError> {
-    let found: Option<(i64, bool, bool)> = connection
-        .prepare_cached(
-            "SELECT ended.bytes, ended.letter, bodies.file IS NOT NULL FROM ended JOIN bodies USING (id)
-             WHERE ended.id = ?1 AND ended.kept = 1",
-        )
-        .and_then(|mut statement| {
-            statement
-                .query_row([key(&id)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-                .optional()
-        })
-        .doing(REPEAT)?;
-    let Some((bytes, letter, is_file)) = found else {
+    let Some(Ended {
+        bytes,
+        letter,
+        body,
+        is_file,
+    }) = find_ended(connection, id)?
+    else {
         return Ok(false);
     };
     let counted = execute(
@@ -110,22 +106,25 @@ pub(super) fn repeat(
         });
     }
     let lane: String = lane_of(connection, id)?;
+    let body = if letter || is_file {
+        // A file belongs to one event: whoever repeats it takes it over.
+        body
+    } else {
+        let sql =
+            "INSERT INTO bodies (head, payload, format) SELECT head, payload, format FROM bodies WHERE number = ?1";
+        execute(connection, REPEAT, sql, [body])?;
+        connection.last_insert_rowid()
+    };
     let sql =
-        "INSERT INTO queue (id, lane, due, accepted, started, failures, postponed, leased, cancelled, bytes, origin)
-               VALUES (?1, ?2, ?3, ?3, 0, 0, 0, 0, 0, ?4, ?5)";
+        "INSERT INTO queue (id, lane, due, accepted, started, failures, postponed, leased, cancelled, bytes, origin,
+                                  body)
+               VALUES (?1, ?2, ?3, ?3, 0, 0, 0, 0, 0, ?4, ?5, ?6)";
     execute(
         connection,
         REPEAT,
         sql,
-        params![key(&new), lane, at.as_micros(), bytes, key(&id)],
+        params![key(&new), lane, at.as_micros(), bytes, key(&id), body],
     )?;
-    let sql = if letter || is_file {
-        // A file belongs to one event: whoever repeats it takes it over.
-        "UPDATE bodies SET id = ?2 WHERE id = ?1"
-    } else {
-        "INSERT INTO bodies SELECT ?2, head, payload, file, digest, format FROM bodies WHERE id = ?1"
-    };
-    execute(connection, REPEAT, sql, [key(&id), key(&new)])?;
     if letter {
         take(connection, id)?;
     } else if is_file {
@@ -135,6 +134,30 @@ pub(super) fn repeat(
         execute(connection, REPEAT, sql, [bytes])?;
     }
     Ok(true)
+}
+
+struct Ended {
+    bytes: i64,
+    letter: bool,
+    body: i64,
+    is_file: bool,
+}
+
+fn find_ended(connection: &Connection, id: EventId) -> Result<Option<Ended>, StoreError> {
+    let sql = "SELECT ended.bytes, ended.letter, bodies.number, bodies.file IS NOT NULL
+               FROM ended JOIN bodies ON bodies.number = ended.body WHERE ended.id = ?1 AND ended.kept = 1";
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Ended {
+            bytes: row.get(0)?,
+            letter: row.get(1)?,
+            body: row.get(2)?,
+            is_file: row.get(3)?,
+        })
+    };
+    connection
+        .prepare_cached(sql)
+        .and_then(|mut statement| statement.query_row([key(&id)], read).optional())
+        .doing(REPEAT)
 }
 
 fn lane_of(connection: &Connection, id: EventId) -> Result<String, StoreError> {

@@ -20,6 +20,7 @@ use sonagi_ports::{
     EventView, Lane, Lease, Postponement, QueuedEvent, Settlement, StoreError, Token,
 };
 
+pub(super) use accept::{ACCEPT, Acceptance, Acceptor};
 pub(crate) use bodies::{Bodies, BodiesError, Body};
 
 use super::runs::KeptRun;

@@ -135,7 +135,7 @@ fn origin(row: &Row<'_>, column: usize) -> Result<Option<EventId>, StoreError> {
 
 /// Columns of a pending event's view.
 const PENDING: &str = "SELECT queue.id, head, queue.origin, accepted, due, started, failures, postponed, bytes, leased
-                       FROM queue JOIN bodies USING (id)";
+                       FROM queue JOIN bodies ON bodies.number = queue.body";
 /// Columns of an ended event's view.
 const ENDED: &str = "SELECT id, head, origin, accepted, settled, started, failures, postponed, bytes, kept, letter,
                      status, reason FROM ended";

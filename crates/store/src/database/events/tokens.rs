@@ -7,7 +7,7 @@ use sonagi_ports::{QueuedEvent, StoreError, Token};
 
 use super::accept::ACCEPT;
 use super::{event_id, execute, key};
-use crate::database::{Bounds, Doing, signed, unsigned};
+use crate::database::Doing;
 
 /// Tokens whose window is over and that are forgotten with each new one, at most. More than one, so that they run out.
 const FORGOTTEN_AT_ONCE: i64 = 8;
@@ -15,6 +15,8 @@ const FORGOTTEN_AT_ONCE: i64 = 8;
 /// Whether a token is known.
 pub(super) enum Known {
     No,
+    /// Its window is over.
+    NoLonger,
     /// For the same content.
     Same(EventId),
     /// For another.
@@ -32,22 +34,23 @@ fn digest(event: &QueuedEvent) -> [u8; 32] {
 /// Looks a token up.
 pub(super) fn find(connection: &Connection, token: &Token, event: &QueuedEvent) -> Result<Known, StoreError> {
     let known = connection
-        .prepare_cached("SELECT event, digest FROM tokens WHERE scope = ?1 AND token = ?2 AND expires > ?3")
+        .prepare_cached("SELECT event, digest, expires > ?3 FROM tokens WHERE scope = ?1 AND token = ?2")
         .and_then(|mut statement| {
             let parameters = params![token.scope, token.text, event.accepted.as_micros()];
-            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, [u8; 32]>(1)?));
+            let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, [u8; 32]>(1)?, row.get(2)?));
             statement.query_row(parameters, read).optional()
         })
         .doing(ACCEPT)?;
     Ok(match known {
         None => Known::No,
-        Some((id, stored)) if stored == digest(event) => Known::Same(event_id(id)),
-        Some((id, _)) => Known::Other(event_id(id)),
+        Some((_, _, false)) => Known::NoLonger,
+        Some((id, stored, true)) if stored == digest(event) => Known::Same(event_id(id)),
+        Some((id, _, true)) => Known::Other(event_id(id)),
     })
 }
 
-/// Makes room for one more.
-pub(super) fn room(connection: &Connection, now: Timestamp, bounds: Bounds) -> Result<(), StoreError> {
+/// Forgets a few of those whose window is over; how many.
+pub(super) fn forget(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
     let forgotten = execute(
         connection,
         ACCEPT,
@@ -55,29 +58,11 @@ pub(super) fn room(connection: &Connection, now: Timestamp, bounds: Bounds) -> R
          (SELECT scope, token FROM tokens WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
         params![now.as_micros(), FORGOTTEN_AT_ONCE],
     )?;
-    let sql = "UPDATE totals SET tokens = tokens - ?1 RETURNING tokens";
-    let left: i64 = connection
-        .prepare_cached(sql)
-        .and_then(|mut statement| statement.query_row([signed(forgotten as u64)], |row| row.get(0)))
-        .doing(ACCEPT)?;
-    if unsigned(left) >= bounds.tokens {
-        let limit = usize::try_from(bounds.tokens).unwrap_or(usize::MAX);
-        return Err(StoreError::Busy {
-            what: "memory of tokens",
-            limit,
-        });
-    }
-    Ok(())
+    Ok(forgotten as u64)
 }
 
-/// Remembers a token; one whose window is over is replaced.
+/// Remembers a token, or puts it in the place of the same one whose window is over.
 pub(super) fn insert(connection: &Connection, token: &Token, event: &QueuedEvent) -> Result<(), StoreError> {
-    let replaced = execute(
-        connection,
-        ACCEPT,
-        "DELETE FROM tokens WHERE scope = ?1 AND token = ?2",
-        params![token.scope, token.text],
-    )?;
     let parameters = params![
         token.scope,
         token.text,
@@ -85,8 +70,6 @@ pub(super) fn insert(connection: &Connection, token: &Token, event: &QueuedEvent
         digest(event),
         event.accepted.plus(token.window).as_micros()
     ];
-    let sql = "INSERT INTO tokens (scope, token, event, digest, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
-    execute(connection, ACCEPT, sql, parameters)?;
-    let sql = "UPDATE totals SET tokens = tokens + 1 - ?1";
-    execute(connection, ACCEPT, sql, [signed(replaced as u64)]).map(drop)
+    let sql = "INSERT OR REPLACE INTO tokens (scope, token, event, digest, expires) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(connection, ACCEPT, sql, parameters).map(drop)
 }
