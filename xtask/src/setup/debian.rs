@@ -43,6 +43,10 @@ const NEEDS: &[Need] = &[
         probe: &["nft", "--version"],
         packages: &["nftables"],
     },
+    Need {
+        probe: &["strace", "--version"],
+        packages: &["strace"],
+    },
 ];
 
 /// Installs what is missing of what every test needs.

@@ -7,6 +7,7 @@ mod crash;
 mod crowd;
 mod damage;
 mod durability;
+mod failing_disk;
 mod logs;
 mod opened;
 mod orphans;
