@@ -38,6 +38,12 @@ pub enum Campaign {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Fill the platform's disk under load, and make room again (R11).
+    DiskFull {
+        /// Times.
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+    },
     /// Simulate the core of the event queue with seeds one after the other (R1 to R8).
     Sim {
         /// Seeds.
@@ -70,6 +76,7 @@ pub fn run(checkout: &Checkout, campaign: &Campaign) -> Result<()> {
             format!("--cuts={cuts}"),
             format!("--seed={seed}"),
         ],
+        Campaign::DiskFull { rounds } => vec!["disk-full".to_owned(), format!("--rounds={rounds}")],
     };
     if shell::read(Command::new("id").arg("-u"))?.trim() != "0" {
         bail!("the campaigns make sandboxes and mounts: run them as root");

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sonagi_testkit::{Platform, until};
 
+use crate::NAME;
 use crate::client::History;
 
 /// Longest time until nothing is pending any more.
@@ -17,7 +18,7 @@ const REST: Duration = Duration::from_secs(60);
 pub struct Findings {
     /// Events that were acknowledged.
     pub acknowledged: usize,
-    /// Events that the platform has ended, by how.
+    /// Events of the function that the platform has ended, by how.
     pub ended: BTreeMap<String, usize>,
     /// Attempts that were under way when a process ended.
     pub lost_attempts: usize,
@@ -27,7 +28,28 @@ pub struct Findings {
     pub attempts: usize,
 }
 
-/// Waits until nothing is pending, and looks for violations.
+/// Looks whether everything that was acknowledged is known, and the totals add up; nothing needs to be at rest.
+///
+/// # Errors
+/// What is violated.
+///
+/// # Panics
+/// The platform does not answer.
+pub async fn check_presence(platform: &Platform, history: &History) -> Result<()> {
+    let totals = platform.native("GET", "/event-totals", "").await;
+    ensure!(totals["missing"] == 0, "accepted is not pending plus ended: {totals}");
+    let events = all_events(platform).await?;
+    let known: BTreeSet<&str> = events.iter().filter_map(|event| event["invocation"].as_str()).collect();
+    for (number, invocation) in &history.acknowledged {
+        ensure!(
+            known.contains(invocation.as_str()),
+            "event {number} ({invocation}) is lost"
+        );
+    }
+    Ok(())
+}
+
+/// Waits until nothing is pending, and looks for violations in the life of every event.
 ///
 /// # Errors
 /// What is violated.
@@ -61,8 +83,10 @@ pub async fn check(platform: &Platform, history: &History) -> Result<Findings> {
         ensure!(distinct.insert(invocation), "{invocation} stands for two events");
     }
     for event in &events {
-        let state = event["state"].as_str().context("an event has a state")?;
-        *findings.ended.entry(state.to_owned()).or_default() += 1;
+        if event["name"] == NAME {
+            let state = event["state"].as_str().context("an event has a state")?;
+            *findings.ended.entry(state.to_owned()).or_default() += 1;
+        }
         look_at(platform, event, &mut findings).await?;
     }
     Ok(findings)

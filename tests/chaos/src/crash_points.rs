@@ -10,7 +10,7 @@ use crate::checker::check;
 use crate::client::{History, payload, send};
 use crate::kill::deploy;
 
-/// Events of the script. One in four fails for good, one is larger than what is kept in the database.
+/// Events of the script. One in three fails for good, one is larger than what is kept in the database.
 const EVENTS: u64 = 12;
 /// Bytes of the large one.
 const LARGE: usize = 300_000;
@@ -88,7 +88,7 @@ async fn script(platform: &Platform, history: &mut History) {
             continue;
         }
         let padding = if number == 5 { LARGE } else { 0 };
-        let text = payload(number, number.is_multiple_of(4), padding);
+        let text = payload(number, number.is_multiple_of(3), padding);
         let invocation = send(&http, &token, number, text).await;
         let answers = vec![(number, invocation)];
         history.conclude(answers).expect("one event, one invocation");
@@ -97,18 +97,17 @@ async fn script(platform: &Platform, history: &mut History) {
     native("POST", "/functions/witness/invoke").await;
     native("GET", "/runs").await;
     let letters = async || {
-        let letters = native("GET", "/dlq").await?;
+        // A platform that is gone has none, and is not waited for.
+        let Some(letters) = native("GET", "/dlq").await else {
+            return Some(Vec::new());
+        };
         letters["events"]
             .as_array()
             .filter(|letters| letters.len() >= 2)
             .cloned()
     };
-    let found = tokio::time::timeout(
-        Duration::from_secs(5),
-        until("letters", Duration::from_secs(30), letters),
-    )
-    .await;
-    if let Ok(letters) = found {
+    let letters = until("two dead letters or the end", Duration::from_secs(60), letters).await;
+    if letters.len() >= 2 {
         let id = |place: usize| letters[place]["id"].as_str().unwrap_or_default().to_owned();
         native("POST", &format!("/dlq/{}/redrive", id(0))).await;
         native("DELETE", &format!("/dlq/{}", id(1))).await;

@@ -1,5 +1,5 @@
-//! The kill campaign: a steady stream of events while the platform is killed (SIGKILL) at random moments, some of them
-//! during its start.
+//! The kill campaign: streams of events, of messages and of ticks while the platform is killed (SIGKILL) at random
+//! moments, some of them during its start.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::checker::{Findings, check};
 use crate::client::{History, payload, send};
 use crate::dice::Dice;
+use crate::messages::{self, Messages};
+use crate::ticks::{self, Ticks};
 use crate::{FUNCTION, NAME};
 
 /// Requests under way at once.
@@ -26,19 +28,40 @@ pub struct Numbers {
     pub events: u64,
     /// Kills.
     pub kills: u32,
-    /// Events a second.
+    /// Events a second. Each kill has its share of the events, so that there are some to the last one.
     pub rate: u64,
     /// What is random follows from this.
     pub seed: u64,
 }
 
 /// Where the platform is now; `None` while it is down.
-type Place = watch::Receiver<Option<(Http, String)>>;
+pub type Place = watch::Receiver<Option<(Http, String)>>;
+
+/// Who says where it is.
+type Tell = watch::Sender<Option<(Http, String)>>;
+
+/// Events that may be sent now: from this one until before that one, from this moment on.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    from: u64,
+    until: u64,
+    at: Instant,
+}
+
+/// What a campaign found.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Of the events.
+    pub events: Findings,
+    /// Messages that were acknowledged, and received.
+    pub messages: usize,
+    /// Ticks that were handed over, each once.
+    pub ticks: usize,
+}
 
 struct Stream {
     numbers: Numbers,
     next: AtomicU64,
-    begun: Instant,
     history: Mutex<History>,
     stop: AtomicBool,
 }
@@ -56,25 +79,95 @@ pub async fn deploy(platform: &Platform) -> bool {
 ///
 /// # Panics
 /// The platform does not come up.
-pub async fn run(numbers: Numbers) -> Result<Findings> {
+pub async fn run(numbers: Numbers) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
-    let mut platform = Setup::new().set("retry-delays", "200ms,400ms").start().await;
+    let setup = Setup::new().set("retry-delays", "200ms,400ms");
+    let mut platform = setup.variable("SONAGI_INSECURE_DEV", "true").start().await;
     ensure!(deploy(&platform).await, "the function cannot be deployed");
+    ticks::begin(&platform).await?;
+    let messages = Messages::new(&platform).await?;
     let (tell, place) = watch::channel(None);
+    let (share, shares) = watch::channel(Share {
+        from: 0,
+        until: 0,
+        at: Instant::now(),
+    });
     let stream = Arc::new(Stream {
         numbers,
         next: AtomicU64::new(0),
-        begun: Instant::now(),
         history: Mutex::new(History::new(&folder.path().join("history"))?),
         stop: AtomicBool::new(false),
     });
     let mut senders = JoinSet::new();
     for _ in 0..SENDERS {
-        senders.spawn(stream.clone().keep_sending(place.clone()));
+        senders.spawn(stream.clone().keep_sending(place.clone(), shares.clone()));
     }
-    let mut dice = Dice::new(numbers.seed);
-    tell.send_replace(Some(address(&platform)));
-    for kill in 0..numbers.kills {
+    let mut beside = JoinSet::new();
+    for group in 0..messages::GROUPS {
+        beside.spawn(messages.clone().keep_sending(group, place.clone()));
+    }
+    beside.spawn(messages.clone().keep_receiving(place));
+    let mut ticks = Ticks::default();
+    kill_again_and_again(&mut platform, &stream, (&tell, &share), &mut ticks).await?;
+    until("all events sent", Duration::from_secs(600), async || {
+        let sent = stream.history.lock().await.acknowledged.len() as u64;
+        (sent >= numbers.events).then_some(())
+    })
+    .await;
+    stream.stop.store(true, Ordering::SeqCst);
+    // There is no place any more, and none will come: whoever sends and receives beside the events ends.
+    tell.send_replace(None);
+    drop(tell);
+    for tasks in [&mut senders, &mut beside] {
+        while let Some(task) = tasks.join_next().await {
+            task??;
+        }
+    }
+    ticks::end(&platform).await?;
+    ticks.look(&platform).await?;
+    let history = stream.history.lock().await;
+    let events = check(&platform, &history).await?;
+    let accepted: usize = events.ended.values().sum();
+    ensure!(
+        accepted as u64 == numbers.events,
+        "{} events were sent and {accepted} accepted: doubles",
+        numbers.events
+    );
+    ensure!(
+        events.repeated == 0,
+        "{} attempts ran although an earlier one had succeeded",
+        events.repeated
+    );
+    let outcome = Outcome {
+        events,
+        messages: messages.check(&platform).await?.messages,
+        ticks: ticks.check()?,
+    };
+    platform.stop().await;
+    Ok(outcome)
+}
+
+async fn kill_again_and_again(
+    platform: &mut Platform,
+    stream: &Stream,
+    (tell, share): (&Tell, &watch::Sender<Share>),
+    ticks: &mut Ticks,
+) -> Result<()> {
+    let Numbers {
+        events, kills, seed, ..
+    } = stream.numbers;
+    let mut dice = Dice::new(seed);
+    for kill in 0..=kills {
+        let part = |kills_before: u32| events * u64::from(kills_before) / u64::from(kills + 1);
+        share.send_replace(Share {
+            from: part(kill),
+            until: part(kill + 1),
+            at: Instant::now(),
+        });
+        tell.send_replace(Some(address(platform)));
+        if kill == kills {
+            break;
+        }
         sleep(dice.between(Duration::from_millis(50), Duration::from_secs(2))).await;
         tell.send_replace(None);
         platform.kill().await;
@@ -83,32 +176,11 @@ pub async fn run(numbers: Numbers) -> Result<Findings> {
             platform.start_and_kill(life).await;
         }
         platform.start().await;
-        tell.send_replace(Some(address(&platform)));
-        println!(
-            "kill {}: {} acknowledged",
-            kill + 1,
-            stream.history.lock().await.acknowledged.len()
-        );
+        ticks.look(platform).await?;
+        let acknowledged = stream.history.lock().await.acknowledged.len();
+        println!("kill {}: {acknowledged} acknowledged", kill + 1);
     }
-    until("all events sent", Duration::from_secs(600), async || {
-        let sent = stream.history.lock().await.acknowledged.len() as u64;
-        (sent >= numbers.events).then_some(())
-    })
-    .await;
-    stream.stop.store(true, Ordering::SeqCst);
-    while let Some(sender) = senders.join_next().await {
-        sender??;
-    }
-    let history = stream.history.lock().await;
-    let findings = check(&platform, &history).await?;
-    let events: usize = findings.ended.values().sum();
-    ensure!(
-        events as u64 == numbers.events,
-        "{} events were sent and {events} accepted: doubles",
-        numbers.events
-    );
-    platform.stop().await;
-    Ok(findings)
+    Ok(())
 }
 
 fn address(platform: &Platform) -> (Http, String) {
@@ -118,14 +190,15 @@ fn address(platform: &Platform) -> (Http, String) {
 
 impl Stream {
     /// Sends one event after the other, each until it is acknowledged, at its planned time or later.
-    async fn keep_sending(self: Arc<Self>, mut place: Place) -> Result<()> {
+    async fn keep_sending(self: Arc<Self>, mut place: Place, mut shares: watch::Receiver<Share>) -> Result<()> {
         loop {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             if number >= self.numbers.events {
                 return Ok(());
             }
-            let planned = Duration::from_micros(number * 1_000_000 / self.numbers.rate);
-            sleep_until(self.begun + planned).await;
+            let share = *shares.wait_for(|share| number < share.until).await?;
+            let place_in_share = number.saturating_sub(share.from);
+            sleep_until(share.at + Duration::from_micros(place_in_share * 1_000_000 / self.numbers.rate)).await;
             self.history.lock().await.intend(&[number])?;
             while !self.stop.load(Ordering::SeqCst) {
                 let there = place.wait_for(Option::is_some).await?.clone();

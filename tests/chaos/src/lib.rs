@@ -8,8 +8,12 @@ pub mod checker;
 pub mod client;
 pub mod crash_points;
 pub mod dice;
+pub mod disk;
+pub mod disk_full;
 pub mod kill;
+pub mod messages;
 pub mod power_cut;
+pub mod ticks;
 
 /// The function that all campaigns call: it fails, and takes its time, when it is told to.
 pub const FUNCTION: &str = r#"

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use sonagi_chaos::crash_points::{self, Outcome};
-use sonagi_chaos::{kill, power_cut};
+use sonagi_chaos::{disk_full, kill, power_cut};
 
 /// Destructive tests of the platform.
 #[derive(Debug, Parser)]
@@ -22,7 +22,7 @@ enum Campaign {
         events: u64,
         #[arg(long, default_value_t = 50)]
         kills: u32,
-        #[arg(long, default_value_t = 500)]
+        #[arg(long, default_value_t = 200)]
         rate: u64,
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -41,6 +41,11 @@ enum Campaign {
         cuts: u32,
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Fill its disk, and make room again.
+    DiskFull {
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
     },
 }
 
@@ -69,13 +74,17 @@ async fn run(campaign: Campaign) -> Result<()> {
                 rate,
                 seed,
             };
-            let findings = kill::run(numbers).await?;
-            println!("kill: {events} events, {kills} kills, 0 lost, 0 doubles: {findings:?}");
+            let outcome = kill::run(numbers).await?;
+            println!("kill: {events} events, {kills} kills, 0 lost, 0 doubles: {outcome:?}");
         }
         Campaign::CrashPoints { filter, first } => points(filter.as_deref(), first).await?,
         Campaign::PowerCut { cuts, seed } => {
             let findings = power_cut::run(cuts, seed).await?;
             println!("power-cut: 0 missing: {findings:?}");
+        }
+        Campaign::DiskFull { rounds } => {
+            let findings = disk_full::run(rounds).await?;
+            println!("disk-full: 0 lost: {findings:?}");
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 //!
 //! The mounts are made in the mount namespace of this process: `cargo xtask chaos` runs it in one of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,13 +16,16 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::checker::check;
+use crate::checker::{check, check_presence};
 use crate::client::{History, payload, send};
 use crate::dice::Dice;
+use crate::disk::{Disk, Mounted, system, text};
 use crate::kill::deploy;
 
-/// Size of the image.
-const IMAGE: &str = "96M";
+/// Size of the disk.
+const SIZE: &str = "96M";
+/// After so many cuts the life of every event is looked at; after each one whether all are there.
+const WHOLE_EVERY: u32 = 25;
 /// Copies that are tried until two of them are the same.
 const COPIES_MAX: u32 = 50;
 
@@ -33,40 +36,8 @@ pub struct Findings {
     pub cuts: u32,
     /// Events that were acknowledged before the last of them.
     pub acknowledged: usize,
-    /// Attempts that the cuts ended.
+    /// Attempts that the cuts ended, as far as they were counted.
     pub lost_attempts: usize,
-}
-
-fn system(program: &str, arguments: &[&str]) -> Result<()> {
-    let status = Command::new(program).args(arguments).status();
-    let status = status.with_context(|| format!("start {program}"))?;
-    ensure!(status.success(), "{program} {}: {status}", arguments.join(" "));
-    Ok(())
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("temporary paths are text")
-}
-
-/// An image, mounted while this lives.
-struct Mounted {
-    place: PathBuf,
-}
-
-impl Mounted {
-    fn new(image: &Path, place: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&place)?;
-        system("mount", &["-o", "loop", text(image), text(&place)])?;
-        Ok(Self { place })
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if let Err(error) = system("umount", &[text(&self.place)]) {
-            eprintln!("{error:#}");
-        }
-    }
 }
 
 /// Copies an image as it is at one instant: the platform is held, and what the kernel still writes back changes a copy,
@@ -97,18 +68,11 @@ impl Stream {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             let invocation = send(&http, &token, number, payload(number, false, 0)).await;
             self.history.lock().await.conclude(vec![(number, invocation)])?;
+            // Under way at every moment, without making more than can be looked at after each cut.
+            sleep(Duration::from_millis(5)).await;
         }
         Ok(())
     }
-}
-
-/// Prepares the folder in which the platform keeps its state: interpreters are large, and stay outside of the image.
-fn with_interpreters_outside(data: &Path, outside: &Path) -> Result<()> {
-    let inside = data.join("runtimes");
-    system("cp", &["-a", text(&inside), text(outside)])?;
-    std::fs::remove_dir_all(&inside)?;
-    std::os::unix::fs::symlink(outside, &inside)?;
-    Ok(())
 }
 
 /// Runs a campaign.
@@ -119,39 +83,16 @@ fn with_interpreters_outside(data: &Path, outside: &Path) -> Result<()> {
 /// # Panics
 /// The platform does not come up.
 pub async fn run(cuts: u32, seed: u64) -> Result<Findings> {
-    let folder = tempfile::tempdir()?;
-    let image = folder.path().join("disk");
-    system("truncate", &["-s", IMAGE, text(&image)])?;
-    system("mkfs.ext4", &["-q", "-F", text(&image)])?;
-    let mounted = Mounted::new(&image, folder.path().join("live"))?;
-    let data = mounted.place.join("data");
-    let outside = folder.path().join("runtimes");
-
-    // The first start fills the directory of interpreters, which is then moved out: on another disk it would be there.
-    let mut first = Setup::new().start().await;
-    first.stop().await;
-    std::fs::create_dir_all(&data)?;
-    rustix::fs::chmod(&data, rustix::fs::Mode::from_raw_mode(0o700))?;
-    with_interpreters_outside(first.data(), &outside)?;
-    system("cp", &["-a", &format!("{}/.", text(first.data())), text(&data)])?;
-
-    // What was copied by hand was acknowledged by nobody.
-    system("sync", &["-f", text(&data)])?;
-    let mut platform = Setup::new().data(&data).start().await;
+    let disk = Disk::with_state(SIZE).await?;
+    let mut platform = Setup::new().data(&disk.data()).start().await;
     ensure!(deploy(&platform).await, "the function cannot be deployed");
-    let findings = cut_again_and_again(&platform, &image, folder.path(), cuts, seed).await?;
+    let findings = cut_again_and_again(&platform, &disk, cuts, seed).await?;
     platform.stop().await;
-    drop(mounted);
     Ok(findings)
 }
 
-async fn cut_again_and_again(
-    platform: &Platform,
-    image: &Path,
-    folder: &Path,
-    cuts: u32,
-    seed: u64,
-) -> Result<Findings> {
+async fn cut_again_and_again(platform: &Platform, disk: &Disk, cuts: u32, seed: u64) -> Result<Findings> {
+    let (image, folder) = (disk.image(), disk.folder());
     let token = std::fs::read_to_string(platform.data().join("token"))?;
     let stream = Arc::new(Stream {
         history: Mutex::default(),
@@ -170,14 +111,15 @@ async fn cut_again_and_again(
         platform.hold();
         let copy = folder.join("copy");
         let copied = tokio::task::spawn_blocking({
-            let (image, copy) = (image.to_owned(), copy.clone());
+            let (image, copy) = (image.clone(), copy.clone());
             move || copy_at_once(&image, &copy)
         });
         let copied = copied.await?;
         // The load pauses while the copy is looked at: two platforms on two cores would only wait for each other.
         copied?;
         let promised = History::of(promised);
-        let lost = look_at(&copy, folder, &promised).await;
+        let whole = cut % WHOLE_EVERY == 0 || cut == cuts;
+        let lost = look_at(&copy, folder, &promised, whole).await;
         platform.release();
         findings.lost_attempts += lost.with_context(|| format!("cut {cut}"))?;
         findings.cuts = cut;
@@ -191,14 +133,19 @@ async fn cut_again_and_again(
     Ok(findings)
 }
 
-/// Starts a platform on a copy and looks for what was promised.
-async fn look_at(copy: &Path, folder: &Path, promised: &History) -> Result<usize> {
+/// Starts a platform on a copy and looks for what was promised; if it is to be the whole check, also at the life of every
+/// event, when all have ended. How many attempts the cuts ended.
+async fn look_at(copy: &Path, folder: &Path, promised: &History, whole: bool) -> Result<usize> {
     let mounted = Mounted::new(copy, folder.join("cut"))?;
     let data = mounted.place.join("data");
     // Two platforms with one identity would take each other's instances for leftovers.
     std::fs::remove_file(data.join("node"))?;
     let mut platform = Setup::new().data(&data).start().await;
-    let findings = check(&platform, promised).await?;
+    check_presence(&platform, promised).await?;
+    let mut lost_attempts = 0;
+    if whole {
+        lost_attempts = check(&platform, promised).await?.lost_attempts;
+    }
     platform.stop().await;
-    Ok(findings.lost_attempts)
+    Ok(lost_attempts)
 }
