@@ -84,6 +84,9 @@ pub fn decide(head: &EventHead, ended: Ended, rules: &RetryRules, now: Timestamp
         }
         Ended::Throttled | Ended::PlatformFailed => {
             progress.postponed = before.postponed.saturating_add(1);
+            if rules.postponements.is_some_and(|most| progress.postponed > most) && !head.cancelled {
+                return settle(EventStatus::RetriesExhausted, progress);
+            }
             now.plus(backoff(rules, before.postponed))
         }
     };
@@ -213,5 +216,24 @@ mod tests {
         assert_eq!(status(Ended::Failed), Some(EventStatus::Cancelled));
         assert_eq!(status(Ended::Throttled), Some(EventStatus::Cancelled));
         assert_eq!(status(Ended::Succeeded), Some(EventStatus::Succeeded));
+    }
+
+    #[test]
+    fn events_that_cannot_run_are_given_up_after_so_many_attempts() {
+        let rules = RetryRules {
+            postponements: Some(2),
+            ..RetryRules::default()
+        };
+        for (postponed, over) in [(0, false), (1, false), (2, true)] {
+            let verdict = decide(&head(progress(0, 0, postponed)), Ended::PlatformFailed, &rules, NOW);
+            let is_over = matches!(
+                verdict,
+                Verdict::Settle {
+                    status: EventStatus::RetriesExhausted,
+                    ..
+                }
+            );
+            assert_eq!(is_over, over, "{postponed}");
+        }
     }
 }

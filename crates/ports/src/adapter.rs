@@ -233,6 +233,68 @@ pub struct AccountView {
     pub namespace: Namespace,
 }
 
+/// What a provider's own services hand to functions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListenTo {
+    /// The messages of a queue.
+    Queue {
+        /// The queue's name; made if there is none.
+        queue: String,
+        /// Most messages of one call; the provider's default if nothing is given.
+        batch: Option<u32>,
+        /// Seconds that a batch waits to become full.
+        window: Option<u32>,
+        /// Most calls at once.
+        concurrency: Option<u32>,
+        /// Which messages: a pattern, as JSON.
+        filter: Option<String>,
+        /// Whether the function's answer names the messages that failed.
+        partial: bool,
+    },
+    /// The changes of objects in a bucket.
+    Objects {
+        /// The bucket's name; made if there is none.
+        bucket: String,
+        /// Which changes, in the provider's words; new and overwritten objects if there is none.
+        events: Vec<String>,
+        /// What their keys begin with.
+        prefix: String,
+        /// What their keys end with.
+        suffix: String,
+    },
+}
+
+/// A function is to be run by what happens in a service of its provider.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// The function's namespace.
+    pub namespace: Namespace,
+    /// What the connection is to be called; made up if nothing is given.
+    pub name: Option<String>,
+    /// The function.
+    pub function: String,
+    /// Version or alias; the live one if nothing is given.
+    pub qualifier: Option<String>,
+    /// What happens.
+    pub to: ListenTo,
+}
+
+/// A function that is run by what happens in a service of its provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenView {
+    /// What the connection is called.
+    pub name: String,
+    /// The function.
+    pub function: String,
+    /// Version or alias.
+    pub qualifier: Option<String>,
+    /// What happens.
+    pub to: ListenTo,
+    /// How it is doing, in the provider's words.
+    pub state: String,
+}
+
 /// A provider's side of the native API.
 #[async_trait]
 pub trait Adapter: Send + Sync + std::fmt::Debug {
@@ -312,6 +374,36 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`AdapterError`]: then the event was not accepted.
     async fn send(&self, call: NativeCall) -> Result<InvocationId, AdapterError>;
+
+    /// Has a function run by what happens in a service of the provider.
+    ///
+    /// # Errors
+    /// [`AdapterError`]; of providers without such services always.
+    async fn listen(&self, _listen: Listen) -> Result<ListenView, AdapterError> {
+        Err(AdapterError::Invalid {
+            message: format!(
+                "{} has no queues and buckets that functions are run by",
+                self.provider()
+            ),
+            hint: Some("queues and buckets are those of aws functions".to_owned()),
+        })
+    }
+
+    /// Every such connection of a namespace, by name, those too that the provider's clients made.
+    ///
+    /// # Errors
+    /// [`AdapterError::Platform`].
+    async fn listening(&self, _namespace: &Namespace) -> Result<Vec<ListenView>, AdapterError> {
+        Ok(Vec::new())
+    }
+
+    /// Ends one; whether there was one.
+    ///
+    /// # Errors
+    /// [`AdapterError`].
+    async fn unlisten(&self, _namespace: &Namespace, _name: &str) -> Result<bool, AdapterError> {
+        Ok(false)
+    }
 
     /// Accounts, by id.
     fn accounts(&self) -> Vec<AccountView>;

@@ -221,6 +221,8 @@ pub struct RetryRules {
     pub throttle_first: Duration,
     /// The longest of those delays. Default 5 min.
     pub throttle_longest: Duration,
+    /// After more attempts in a row that could not run than this, the event is given up. Default: never.
+    pub postponements: Option<u32>,
 }
 
 impl Default for RetryRules {
@@ -230,6 +232,7 @@ impl Default for RetryRules {
             max_age: Duration::from_secs(6 * 3600),
             throttle_first: Duration::from_secs(1),
             throttle_longest: Duration::from_secs(300),
+            postponements: None,
         }
     }
 }

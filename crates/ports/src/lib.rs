@@ -25,8 +25,8 @@ pub mod fake;
 pub mod suite;
 
 pub use adapter::{
-    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall,
-    ProvisionedView, Settings, UrlAccess, VersionView,
+    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, Listen, ListenTo, ListenView,
+    NativeAnswer, NativeCall, ProvisionedView, Settings, UrlAccess, VersionView,
 };
 pub use archive::{Archive, Filing, FilingFilter, FilingPart};
 pub use artifact::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree, TreeCheck};
@@ -54,5 +54,6 @@ pub use sandbox::{
     ZYGOTE_VARIABLE,
 };
 pub use target::{
-    DeliveryError, Destination, EventEnd, EventIntake, EventTargets, FollowUp, LastAttempt, Target, Undeliverable,
+    DeliveryEnd, DeliveryError, Destination, EventEnd, EventIntake, EventTargets, FollowUp, LastAttempt, Target,
+    Undeliverable,
 };

@@ -113,6 +113,17 @@ pub enum DeliveryError {
     Unavailable(String),
 }
 
+/// How a message ended that its destination did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeliveryEnd<'a> {
+    /// How.
+    pub status: EventStatus,
+    /// What was tried.
+    pub progress: Progress,
+    /// Why, for people.
+    pub reason: &'a str,
+}
+
 /// Takes messages: a queue, a bus, a web address. Registered by a name, which routes carry.
 #[async_trait]
 pub trait Destination: Send + Sync + std::fmt::Debug {
@@ -126,6 +137,16 @@ pub trait Destination: Send + Sync + std::fmt::Debug {
     /// How long that may take, where it is longer than the platform's limit for destinations.
     fn longest(&self) -> Option<Duration> {
         None
+    }
+
+    /// When this message is offered again: by the platform's rules, where it says nothing of that itself.
+    fn rules(&self, _event: &QueuedEvent, platform: &RetryRules) -> RetryRules {
+        platform.clone()
+    }
+
+    /// What the end of a message that was not taken sends elsewhere; accepted in the transaction that ends it.
+    fn follow_ups(&self, _event: &QueuedEvent, _end: &DeliveryEnd<'_>) -> Vec<FollowUp> {
+        Vec::new()
     }
 }
 

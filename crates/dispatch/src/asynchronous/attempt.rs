@@ -134,10 +134,10 @@ impl Runner {
     }
 
     async fn deliver(&self, event: &QueuedEvent, adapter: &str) -> (Ended, RetryRules, Done) {
-        let rules = self.options.delivery_rules.clone();
         let Some(destination) = self.routes.destinations.get(adapter) else {
             return gone(format!("no destinations of the kind {adapter}"));
         };
+        let rules = destination.rules(event, &self.options.delivery_rules);
         if is_expired(event.accepted, &rules, self.now()) {
             return (
                 Ended::Over(EventStatus::Expired),

@@ -6,8 +6,8 @@ use sonagi_crash::crash_point;
 use sonagi_events::{Input, Verdict};
 use sonagi_model::EventId;
 use sonagi_ports::{
-    EventEnd, EventHead, EventRoute, EventStatus, LastAttempt, NewEvent, Postponement, Progress, QueuedEvent,
-    Settlement, StoreError,
+    DeliveryEnd, EventEnd, EventHead, EventRoute, EventStatus, LastAttempt, NewEvent, Postponement, Progress,
+    QueuedEvent, Settlement, StoreError,
 };
 
 use super::attempt::Done;
@@ -93,23 +93,32 @@ impl Runner {
         status: EventStatus,
         progress: Progress,
     ) -> Vec<QueuedEvent> {
-        let EventRoute::Function { contract, .. } = &event.route else {
-            return Vec::new();
-        };
-        let Some(targets) = self.routes.functions.get(contract) else {
-            return Vec::new();
-        };
-        let end = EventEnd {
-            status,
-            progress,
-            last: done.last.as_ref().map(|last| LastAttempt {
-                revision: &last.revision,
-                outcome: &last.outcome,
-                body: &last.body,
-            }),
+        let ups = match &event.route {
+            EventRoute::Function { contract, .. } => {
+                let end = EventEnd {
+                    status,
+                    progress,
+                    last: done.last.as_ref().map(|last| LastAttempt {
+                        revision: &last.revision,
+                        outcome: &last.outcome,
+                        body: &last.body,
+                    }),
+                };
+                let targets = self.routes.functions.get(contract);
+                targets.map(|targets| targets.follow_ups(event, &end))
+            }
+            EventRoute::Destination { adapter, .. } => {
+                let end = DeliveryEnd {
+                    status,
+                    progress,
+                    reason: &done.reason,
+                };
+                let destination = self.routes.destinations.get(adapter);
+                destination.map(|destination| destination.follow_ups(event, &end))
+            }
         };
         let now = self.now();
-        let follow_ups = targets.follow_ups(event, &end).into_iter().map(|follow_up| {
+        let follow_ups = ups.unwrap_or_default().into_iter().map(|follow_up| {
             let new = NewEvent {
                 attributes: follow_up.attributes,
                 origin: Some(event.id),
