@@ -9,6 +9,8 @@ use sonagi_objects::ObjectStore;
 use sonagi_ports::{Clock, Entropy, MetadataStore, Record, StoreError};
 use sonagi_queues::Queues;
 use sonagi_triggers::{Broker, Clockwork};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::{Accounts, AuthMode, Sessions, Verifier};
 use crate::control::{CodeLinks, Control, Layers, RuntimeCheck};
@@ -17,6 +19,7 @@ use crate::eventing::{Bridge, BridgeParts, BusDeliveries, Reach, Scheduler, Sche
 use crate::front::{Front, FrontParts};
 use crate::invoke::{Invoker, Runner};
 use crate::limits::LambdaLimits;
+use crate::mappings::{self, Mappings};
 use crate::place::{AccountId, Place, Region};
 use crate::sqs::Sqs;
 use crate::storage::{self, StorageDeps};
@@ -98,6 +101,10 @@ pub struct AwsDeps<'a> {
     pub runner: Arc<dyn Runner>,
     /// The message queues of all accounts.
     pub queues: Queues,
+    /// Where tasks run, which the platform waits for when it stops.
+    pub tasks: TaskTracker,
+    /// Cancelled when the platform stops.
+    pub stop: CancellationToken,
     /// The store's records, as loaded at start.
     pub records: &'a [Record],
     /// The store.
@@ -159,6 +166,7 @@ struct Shared {
     limits: Arc<LambdaLimits>,
     objects: ObjectStore,
     layers: Arc<Layers>,
+    queues: Queues,
 }
 
 impl Shared {
@@ -179,6 +187,7 @@ impl Shared {
             temporary,
             catalog: Arc::clone(&self.catalog),
             runner: Arc::clone(&self.runner),
+            queues: self.queues.clone(),
             clock: Arc::clone(&self.clock),
             base_domain: domain.to_owned(),
         }))
@@ -200,6 +209,7 @@ impl Shared {
         routes: &Arc<UrlRoutes>,
         address: &Arc<UrlAddress>,
         runtimes: Arc<dyn RuntimeCheck>,
+        (mappings, sqs): (Mappings, Sqs),
     ) -> Control {
         let links = CodeLinks {
             accounts: Arc::clone(accounts),
@@ -214,6 +224,8 @@ impl Shared {
             address: Arc::clone(address),
             links,
             runtimes,
+            mappings,
+            sqs,
             runner: Arc::clone(&self.runner),
             objects: self.objects.clone(),
             layers: Arc::clone(&self.layers),
@@ -255,12 +267,18 @@ impl Aws {
     ///
     /// # Errors
     /// [`StoreError`]: an account cannot be read, or the first one cannot be stored.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a linear list of parts: splitting it would only pass them all around"
+    )]
     pub async fn new(deps: AwsDeps<'_>) -> Result<Self, StoreError> {
         let (bridge, scheduler) = deps.eventing()?;
         let AwsDeps {
             catalog,
             runner,
             queues,
+            tasks,
+            stop,
             records,
             store,
             objects,
@@ -273,7 +291,7 @@ impl Aws {
         } = deps;
         let limits = Arc::new(options.limits());
         let layers = Arc::new(Layers::load(records, Arc::clone(&store), Arc::clone(&catalog))?);
-        let accounts = Accounts::load(records, store, &options.account, Arc::clone(&entropy)).await?;
+        let accounts = Accounts::load(records, Arc::clone(&store), &options.account, Arc::clone(&entropy)).await?;
         let (accounts, address) = (Arc::new(accounts), Arc::new(options.url_address()));
         let default = options.place();
         let sessions = Arc::new(Sessions {
@@ -289,11 +307,16 @@ impl Aws {
             limits,
             objects,
             layers,
+            queues: queues.clone(),
         };
         let storage = shared.storage(sessions, credentials, &options.base_domain);
         let routes = shared.resume(&address);
         let invoker = Arc::new(shared.invoker());
-        let control = Arc::new(shared.control(&accounts, &routes, &address, contract));
+        let sqs = Sqs::open(queues, records, Arc::clone(&store), (tasks.clone(), stop.clone()))?;
+        let engine = mappings::Engine::new(sqs.clone(), Arc::clone(&invoker), tasks, stop);
+        let mappings = Mappings::load(engine, records, store);
+        let control = shared.control(&accounts, &routes, &address, contract, (mappings, sqs.clone()));
+        let control = Arc::new(control);
         for entry in control.catalog.all() {
             control.apply_floors(entry.function.id);
         }
@@ -309,7 +332,7 @@ impl Aws {
             control: Arc::clone(&control),
             invoker: Arc::clone(&invoker),
             urls,
-            sqs: Sqs { queues },
+            sqs,
             bridge,
             scheduler,
             storage: Arc::clone(&storage),

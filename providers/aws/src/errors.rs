@@ -52,6 +52,8 @@ pub enum Code {
     RequestTooLarge,
     /// It exists already, or is in use.
     ResourceConflict,
+    /// It is being changed.
+    ResourceInUse,
     /// It does not exist.
     ResourceNotFound,
     /// The request body is not of the operation's shape.
@@ -106,6 +108,7 @@ impl Code {
             Self::RequestEntityTooLarge => (413, "RequestEntityTooLargeException", Key::UpperAlone),
             Self::RequestTimedOut => (408, "RequestTimeoutException", Key::LowerAlone),
             Self::RequestTooLarge => (413, "RequestTooLargeException", Key::Lower),
+            Self::ResourceInUse => (400, "ResourceInUseException", Key::Upper),
             Self::ResourceConflict => (409, "ResourceConflictException", Key::Lower),
             Self::ResourceNotFound => (404, "ResourceNotFoundException", Key::Upper),
             Self::Serialization => (400, "SerializationException", Key::UpperAlone),

@@ -18,6 +18,7 @@ mod intake;
 mod invoke;
 mod json;
 mod limits;
+mod mappings;
 mod native;
 pub mod place;
 mod records;

@@ -71,6 +71,8 @@ async fn open(
         catalog: ground.catalog,
         runner: Arc::new(sonagi_aws::Engine::new(engine.dispatcher, engine.asynchronous)),
         queues: ground.queues,
+        tasks: engine.tasks.clone(),
+        stop: engine.stop.clone(),
         records: &ground.records,
         store: ground.store,
         objects,

@@ -229,8 +229,17 @@ impl Api {
                 })?;
             }
         }
+        let known = Settings::read(&bucket.document)?.notification;
+        let new = rules
+            .0
+            .iter()
+            .filter(|rule| rule.kind == Kind::Queue && !known.0.contains(rule));
+        let new: Vec<String> = new.map(|rule| rule.target.clone()).collect();
         self.settle(&input.bucket, move |settings| settings.notification = rules)
             .await?;
+        for target in new {
+            self.try_out(&bucket, &caller, target).await;
+        }
         Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sonagi_model::{EventId, Timestamp};
 use sonagi_objects::Bucket;
 
-use super::pass::Source;
+use super::pass::{Source, Telling};
 use crate::answers::{as_in_form, user_id};
 use crate::api::Api;
 use crate::buckets::Settings;
@@ -91,6 +91,31 @@ impl Api {
             notices.push(Bytes::from(serde_json::to_vec(&kept).unwrap_or_default()));
         }
         Ok(notices)
+    }
+
+    /// Tells a queue that it will be told. One that does not take that is seen by the platform's events, not by the caller.
+    pub(super) async fn try_out(&self, bucket: &Bucket, caller: &S3Caller, target: String) {
+        let message = json!({
+            "Service": "Amazon S3",
+            "Event": "s3:TestEvent",
+            "Time": iso(self.clock.now()),
+            "Bucket": bucket.name,
+            "RequestId": caller.request,
+            "HostId": user_id(&caller.request),
+        });
+        let telling = Telling {
+            event: EventId::generate(),
+            source: Source {
+                bucket: bucket.name.clone(),
+                account: bucket.owner.clone(),
+                region: bucket.region.clone(),
+            },
+            target,
+            message: Bytes::from(message.to_string()),
+        };
+        if let Err(error) = self.targets.tell(telling).await {
+            tracing::warn!(bucket = bucket.name, %error, "a queue does not take the test of a notification");
+        }
     }
 
     fn record(&self, change: &Change<'_>, rule: &str) -> Value {

@@ -52,7 +52,7 @@ struct ShownList {
     next_marker: Option<String>,
 }
 
-fn seconds(moment: Timestamp) -> f64 {
+pub(super) fn seconds(moment: Timestamp) -> f64 {
     moment.as_micros().div_euclid(1000) as f64 / 1000.0
 }
 

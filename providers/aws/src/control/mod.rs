@@ -8,6 +8,7 @@ pub(crate) mod concurrency;
 mod configuration;
 mod constraints;
 mod event_invoke;
+mod event_sources;
 pub(crate) mod functions;
 pub(crate) mod layers;
 mod operations;
@@ -41,8 +42,10 @@ use crate::auth::Caller;
 use crate::errors::{Code, LambdaError};
 use crate::invoke::Runner;
 use crate::limits::LambdaLimits;
+use crate::mappings::Mappings;
 use crate::place::{AccountId, Place};
 use crate::runtime::AwsContract;
+use crate::sqs::Sqs;
 use crate::url::{UrlAddress, UrlRoutes};
 
 pub(crate) use code::{CodeLinks, DOWNLOAD_PATH};
@@ -64,6 +67,9 @@ pub(crate) struct Control {
     pub(crate) links: CodeLinks,
     /// Which runtimes this host has.
     pub(crate) runtimes: Arc<dyn RuntimeCheck>,
+    /// Queues whose messages functions are run with.
+    pub(crate) mappings: Mappings,
+    pub(crate) sqs: Sqs,
     /// Told about changed reservations.
     pub(crate) runner: Arc<dyn Runner>,
     /// Reservations of one account are decided one after the other: each depends on all others.

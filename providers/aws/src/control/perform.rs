@@ -49,11 +49,11 @@ impl Control {
             Op::GetFunctionEventInvokeConfig => self.get_event_invoke(call, name),
             Op::DeleteFunctionEventInvokeConfig => self.delete_event_invoke(call, name).await,
             Op::ListFunctionEventInvokeConfigs => self.list_event_invoke(call, name),
-            Op::CreateEventSourceMapping => Err(LambdaError::not_offered("Event source mappings are")),
-            Op::ListEventSourceMappings => Ok(empty_list("EventSourceMappings")),
-            Op::GetEventSourceMapping | Op::UpdateEventSourceMapping | Op::DeleteEventSourceMapping => {
-                Err(LambdaError::resource_not_found())
-            }
+            Op::CreateEventSourceMapping => self.create_mapping(call).await,
+            Op::GetEventSourceMapping => self.get_mapping(call, name),
+            Op::ListEventSourceMappings => self.list_mappings(call),
+            Op::UpdateEventSourceMapping => self.update_mapping(call, name).await,
+            Op::DeleteEventSourceMapping => self.delete_mapping(call, name).await,
             Op::CreateFunctionUrlConfig => self.create_url(call, name).await,
             Op::GetFunctionUrlConfig => self.get_url(call, name),
             Op::UpdateFunctionUrlConfig => self.update_url(call, name).await,

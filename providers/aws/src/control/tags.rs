@@ -16,6 +16,9 @@ use crate::errors::LambdaError;
 use crate::limits::LambdaLimits;
 use crate::records::{FunctionRecord, read};
 
+/// In the ARN of an event source mapping, and in no other.
+const MAPPING: &str = ":event-source-mapping:";
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct TagsShown {
@@ -72,8 +75,14 @@ impl Control {
 
     /// `TagResource`.
     pub(super) async fn tag(&self, call: &ControlCall, resource: &str) -> Result<Response<Body>, LambdaError> {
-        let named = Self::tagged(call, resource)?;
         let input: TagsInput = call.input()?;
+        if resource.contains(MAPPING) {
+            let tags = input.tags.unwrap_or_default();
+            return self
+                .change_mapping_tags(call, resource, |known| known.extend(tags))
+                .await;
+        }
+        let named = Self::tagged(call, resource)?;
         let tags = input.tags.unwrap_or_default();
         if tags.is_empty() {
             return Err(LambdaError::invalid(
@@ -95,11 +104,15 @@ impl Control {
 
     /// `UntagResource`.
     pub(super) async fn untag(&self, call: &ControlCall, resource: &str) -> Result<Response<Body>, LambdaError> {
-        let named = Self::tagged(call, resource)?;
         let keys: Vec<&str> = call.query.all("tagKeys").collect();
         let mut found = Violations::default();
         found.required("tagKeys", !keys.is_empty());
         found.finish()?;
+        if resource.contains(MAPPING) {
+            let change = |known: &mut BTreeMap<String, String>| known.retain(|key, _| !keys.contains(&key.as_str()));
+            return self.change_mapping_tags(call, resource, change).await;
+        }
+        let named = Self::tagged(call, resource)?;
         let decide = |edit: &mut Edit| {
             alter_record(edit, |record| {
                 record.tags.retain(|key, _| !keys.contains(&key.as_str()));
@@ -112,6 +125,9 @@ impl Control {
 
     /// `ListTags`.
     pub(super) fn list_tags(&self, call: &ControlCall, resource: &str) -> Result<Response<Body>, LambdaError> {
+        if resource.contains(MAPPING) {
+            return self.mapping_tags(call, resource);
+        }
         let named = Self::tagged(call, resource)?;
         let record: FunctionRecord = read(&self.entry(&named)?.function.document)?;
         Ok(json(StatusCode::OK, &TagsShown { tags: record.tags }))

@@ -6,6 +6,7 @@
 
 mod answer;
 mod bridge;
+pub(crate) mod delivery;
 mod path;
 mod reach;
 mod scheduler;

@@ -2,7 +2,7 @@
 //! dead-letter queue, or stays among the platform's dead letters.
 //!
 //! A function is invoked asynchronously: from then on its own settings say how often it is tried. Queues and buses are the
-//! platform's destinations.
+//! platform's destinations, and are tried by the target's retry policy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use sonagi_control::Catalog;
 use sonagi_model::EventId;
 use sonagi_ports::{AcceptError, Attributes, EventRoute, NewEvent, Token};
 
+use super::bridge::RetryPolicy;
+use super::delivery::Delivery;
 use crate::arn::{FunctionRef, Qualifier};
 use crate::events::{BUS_ADAPTER, DestinationPlace, MESSAGE_GROUP, QUEUE_ADAPTER, place_of};
 use crate::invoke::Runner;
@@ -34,6 +36,8 @@ pub(super) struct Parcel<'a> {
     /// The group of a message to a FIFO queue.
     pub(super) group: Option<&'a str>,
     pub(super) dead_letter: Option<&'a str>,
+    /// How often a queue or bus is offered it.
+    pub(super) retry: Option<&'a RetryPolicy>,
     /// What a dead letter says of where it comes from.
     pub(super) context: Vec<(&'static str, String)>,
     pub(super) token: Token,
@@ -91,16 +95,13 @@ impl Reach {
                 .to_function(parcel, arn)
                 .unwrap_or_else(|| dead(parcel, "ResourceNotFoundException", "the function does not exist")),
             Some(DestinationPlace::Queue(arn)) => {
-                let mut given = Attributes::default();
+                let mut event = tried(parcel, QUEUE_ADAPTER, arn);
                 if let Some(group) = parcel.group {
-                    given.set(MESSAGE_GROUP, group);
+                    event.attributes.set(MESSAGE_GROUP, group);
                 }
-                NewEvent {
-                    attributes: given,
-                    ..to(parcel, QUEUE_ADAPTER, arn)
-                }
+                event
             }
-            Some(DestinationPlace::Bus(arn)) => to(parcel, BUS_ADAPTER, arn),
+            Some(DestinationPlace::Bus(arn)) => tried(parcel, BUS_ADAPTER, arn),
             Some(DestinationPlace::Web(_)) | None => {
                 dead(parcel, "InvalidTarget", "the target is none of this platform")
             }
@@ -144,6 +145,28 @@ fn to(parcel: &Parcel<'_>, adapter: &str, address: &str) -> NewEvent {
         address: address.to_owned(),
     };
     NewEvent::new(route, parcel.place.namespace(), address, parcel.input.clone())
+}
+
+/// To a queue or bus, by the target's own rules of trying again.
+fn tried(parcel: &Parcel<'_>, adapter: &str, address: &str) -> NewEvent {
+    let number =
+        |given: Option<i64>, default: u32| given.and_then(|given| u32::try_from(given).ok()).unwrap_or(default);
+    let (retries, max_age) = Delivery::DEFAULT;
+    let context = parcel.context.iter().filter(|(name, _)| *name != "RETRY_ATTEMPTS");
+    let delivery = Delivery {
+        retries: number(parcel.retry.and_then(|retry| retry.maximum_retry_attempts), retries),
+        max_age: number(
+            parcel.retry.and_then(|retry| retry.maximum_event_age_in_seconds),
+            max_age,
+        ),
+        dead_letter: parcel.dead_letter.map(str::to_owned),
+        context: context
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+    };
+    let mut event = to(parcel, adapter, address);
+    delivery.write(&mut event.attributes);
+    event
 }
 
 /// To the dead-letter queue; without one, to nowhere: there it becomes a dead letter of the platform.

@@ -178,6 +178,19 @@ impl Invoker {
         }
     }
 
+    /// A call with a batch of messages, on the trace of one of them.
+    pub(crate) fn prepare_batch(&self, target: Target, trace: Option<&str>, payload: Bytes) -> Prepared {
+        let mut headers = HeaderMap::new();
+        let trace = trace.and_then(|trace| HeaderValue::from_str(trace).ok());
+        headers.extend(trace.map(|trace| (HeaderName::from_static(TRACE_HEADER), trace)));
+        let mut prepared = self.assemble(target, &headers, LogTail::Omit);
+        prepared.trace = prepared.trace.with_turn(prepared.target.entry.function.id);
+        let trace = prepared.trace.as_str();
+        prepared.attributes.replace(attributes::TRACE_ID, trace);
+        prepared.payload = payload;
+        prepared
+    }
+
     /// Runs a call; a streamed answer is handed on as it is.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ impl From<LambdaError> for AdapterError {
             Code::ResourceNotFound | Code::ProvisionedConcurrencyConfigNotFound | Code::UnknownOperation => {
                 Self::Missing(text)
             }
-            Code::ResourceConflict | Code::PreconditionFailed => Self::Conflict(text),
+            Code::ResourceConflict | Code::ResourceInUse | Code::PreconditionFailed => Self::Conflict(text),
             Code::TooManyRequests | Code::ServiceUnavailable => Self::Throttled(text),
             Code::Service | Code::InvalidZipFile | Code::InvalidRuntime => Self::Platform(text),
             Code::AccessDenied

@@ -2,11 +2,17 @@
 
 use async_trait::async_trait;
 use sonagi_model::MessageId;
-use sonagi_ports::{DeliveryError, Destination, MessageError, NewMessage, Order, QueuedEvent};
+use sonagi_ports::{
+    DeliveryEnd, DeliveryError, Destination, FollowUp, MessageError, NewMessage, Order, Queue, QueuedEvent, RetryRules,
+};
 use sonagi_queues::Queues;
 
 use super::names::QueueName;
 use super::record::QueueRecord;
+use super::sending::{GROUP, SENDER, TOKEN, token_of_content};
+use crate::eventing::delivery;
+use crate::events::MESSAGE_GROUP;
+use crate::place::Place;
 
 /// Puts events into queues. Addresses are ARNs; attributes of an event are those of the message, each as `TYPE:VALUE`.
 #[derive(Debug)]
@@ -32,25 +38,13 @@ impl Destination for QueueDestination {
         let queue = QueueName::of_arn(address)
             .and_then(|name| name.find(&self.queues))
             .ok_or_else(gone)?;
-        if queue.settings.order == Order::Groups {
-            let text = format!("{address} is a FIFO queue: destinations are standard queues");
-            return Err(DeliveryError::Refused(text));
-        }
         let record = QueueRecord::of(&queue).map_err(|error| DeliveryError::Unavailable(error.to_string()))?;
         if event.payload.len() > record.largest as usize {
             let (size, limit) = (event.payload.len(), record.largest);
             let text = format!("the message has {size} bytes, more than the {limit} that {address} takes");
             return Err(DeliveryError::Refused(text));
         }
-        let message = NewMessage {
-            id: MessageId::from_uuid(*event.id.as_uuid()),
-            body: event.payload.clone(),
-            attributes: event.attributes.clone(),
-            delay: std::time::Duration::from_secs(record.delay.into()),
-            group: String::new(),
-            // After a crash the event may be delivered again; the queue has it once.
-            token: Some(event.id.to_string()),
-        };
+        let message = message(event, &queue, &record)?;
         let sent = self.queues.send(queue.id, vec![message]).await;
         sent.map(drop).map_err(|error| match error {
             MessageError::NoQueue(_) => gone(),
@@ -58,4 +52,58 @@ impl Destination for QueueDestination {
             MessageError::Store(error) => DeliveryError::Unavailable(error.to_string()),
         })
     }
+
+    fn rules(&self, event: &QueuedEvent, platform: &RetryRules) -> RetryRules {
+        delivery::rules(event, platform)
+    }
+
+    fn follow_ups(&self, event: &QueuedEvent, end: &DeliveryEnd<'_>) -> Vec<FollowUp> {
+        delivery::dead_letter(event, end)
+    }
+}
+
+/// The message of an event. After a crash it may be sent again: the queue has it once, by the event's id or, where it goes
+/// by contents, by that.
+fn message(event: &QueuedEvent, queue: &Queue, record: &QueueRecord) -> Result<NewMessage, DeliveryError> {
+    let mut attributes = delivery::attributes_for_target(event);
+    let given = attributes.get(MESSAGE_GROUP).map(str::to_owned);
+    attributes.0.retain(|(name, _)| name != MESSAGE_GROUP);
+    if let Some(place) = Place::of(&event.namespace) {
+        attributes.set(SENDER, place.account.as_str());
+    }
+    let own = event.id.to_string();
+    let (group, token) = match (queue.settings.order, given) {
+        (Order::Loose, given) => {
+            if let Some(given) = given {
+                attributes.set(GROUP, given);
+            }
+            (String::new(), own)
+        }
+        (Order::Groups, Some(group)) => {
+            let token = if record.content_tokens {
+                token_of_content(&event.payload)
+            } else {
+                own
+            };
+            attributes.set(TOKEN, token.clone());
+            let scoped = if record.tokens_of_group {
+                format!("{group} {token}")
+            } else {
+                token
+            };
+            (group, scoped)
+        }
+        (Order::Groups, None) => {
+            let text = format!("{} is a FIFO queue, and the message names no group", queue.name);
+            return Err(DeliveryError::Refused(text));
+        }
+    };
+    Ok(NewMessage {
+        id: MessageId::from_uuid(*event.id.as_uuid()),
+        body: event.payload.clone(),
+        attributes,
+        delay: std::time::Duration::from_secs(record.delay.into()),
+        group,
+        token: Some(token),
+    })
 }

@@ -9,10 +9,10 @@ use sonagi_queues::Receive;
 
 use super::errors::{Kind, SqsError, shown};
 use super::input::{Batch, Handle, ReceiveMessage};
-use super::message_attributes::{MessageAttributes, md5_of, md5_of_attributes};
-use super::names::QueueName;
+use super::message_attributes::{MessageAttributes, md5_of_attributes};
+use super::received::ReceivedQueue;
 use super::record::QueueRecord;
-use super::sending::{Done, Failed, GROUP, SENDER, TOKEN, TRACE, attributes_of, check_batch, sequence_text};
+use super::sending::{Done, Failed, check_batch};
 use super::{Call, Nothing, Sqs, handle};
 
 /// Longest time for which a message can be hidden, seconds.
@@ -50,35 +50,6 @@ pub(super) struct Entry {
     id: String,
 }
 
-/// What the service itself says of a message.
-fn system_attributes(sqs: &Sqs, queue: &Queue, message: &Message) -> BTreeMap<&'static str, String> {
-    let mut values = BTreeMap::from([
-        ("SentTimestamp", message.sent.as_millis().to_string()),
-        ("ApproximateReceiveCount", message.receipt.lease.to_string()),
-        (
-            "ApproximateFirstReceiveTimestamp",
-            message.first_received.as_millis().to_string(),
-        ),
-    ]);
-    let stored = |key: &str| message.attributes.get(key).map(str::to_owned);
-    for (name, key) in [
-        ("SenderId", SENDER),
-        ("AWSTraceHeader", TRACE),
-        ("MessageGroupId", GROUP),
-        ("MessageDeduplicationId", TOKEN),
-    ] {
-        values.extend(stored(key).map(|value| (name, value)));
-    }
-    if queue.settings.order == Order::Groups {
-        values.insert("MessageGroupId", message.group.clone());
-        values.insert("SequenceNumber", sequence_text(message.receipt.sequence));
-    }
-    let source = message.moved_from.and_then(|id| sqs.queues.get(id));
-    let source = source.and_then(|source| Some(QueueName::of(&source)?.arn()));
-    values.extend(source.map(|arn| ("DeadLetterQueueSourceArn", arn)));
-    values
-}
-
 /// Whether a name is asked for: by itself, by a beginning with `.*`, or by one of the words for all.
 fn is_wanted(names: &[String], name: &str) -> bool {
     names.iter().any(|wanted| {
@@ -87,20 +58,20 @@ fn is_wanted(names: &[String], name: &str) -> bool {
     })
 }
 
-fn render(sqs: &Sqs, queue: &Queue, message: &Message, input: &ReceiveMessage) -> ReceivedMessage {
-    let mut attributes = system_attributes(sqs, queue, message);
+fn render(queue: &ReceivedQueue<'_>, message: &Message, input: &ReceiveMessage) -> ReceivedMessage {
+    let mut attributes = queue.system_attributes(message);
     attributes.retain(|name, _| {
         let names = [&input.attribute_names, &input.message_system_attribute_names];
         names
             .iter()
             .any(|names| names.iter().any(|wanted| wanted == name || wanted == "All"))
     });
-    let mut message_attributes = attributes_of(&message.attributes);
+    let mut message_attributes = queue.attributes(message);
     message_attributes.retain(|name, _| is_wanted(&input.message_attribute_names, name));
     ReceivedMessage {
         id: message.id.to_string(),
-        handle: handle::text(queue.id, message.receipt),
-        md5_of_body: md5_of(&message.body),
+        handle: queue.handle(message),
+        md5_of_body: queue.md5_of_body(message),
         body: String::from_utf8_lossy(&message.body).into_owned(),
         attributes,
         md5_of_attributes: md5_of_attributes(&message_attributes),
@@ -148,7 +119,8 @@ impl Sqs {
             wait: Duration::from_secs(wait.into()),
         };
         let messages = self.queues.receive(receive).await?;
-        let messages = messages.iter().map(|message| render(self, &queue, message, &input));
+        let received = ReceivedQueue::new(self, &queue);
+        let messages = messages.iter().map(|message| render(&received, message, &input));
         Ok(Received {
             messages: messages.collect(),
         })

@@ -8,23 +8,35 @@ mod handle;
 mod input;
 mod message_attributes;
 mod messages;
+mod moves;
 mod names;
+mod permissions;
 mod queues;
+mod received;
 mod record;
 mod sending;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sonagi_ports::{MetadataStore, Record, StoreError};
 use sonagi_queues::Queues;
 use sonagi_wire::Body;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
 use errors::{Kind, SqsError};
+use moves::Moves;
 
 pub use destination::QueueDestination;
+pub(crate) use names::QueueName;
+pub(crate) use received::ReceivedQueue;
+pub(crate) use record::QueueRecord;
 
 /// Content type of requests and answers.
 const JSON: &str = "application/x-amz-json-1.0";
@@ -39,6 +51,23 @@ const TRACE_HEADER: &str = "x-amzn-trace-id";
 #[derive(Debug, Clone)]
 pub(crate) struct Sqs {
     pub(crate) queues: Queues,
+    moves: Arc<Moves>,
+}
+
+impl Sqs {
+    /// Takes up what an earlier process left. To be called on a tokio runtime; tasks run in `tasks` until `stop`.
+    ///
+    /// # Errors
+    /// [`StoreError`]: a record cannot be read.
+    pub(crate) fn open(
+        queues: Queues,
+        records: &[Record],
+        store: Arc<dyn MetadataStore>,
+        (tasks, stop): (TaskTracker, CancellationToken),
+    ) -> Result<Self, StoreError> {
+        let moves = Moves::open(queues.clone(), records, store, (tasks, stop))?;
+        Ok(Self { queues, moves })
+    }
 }
 
 /// One request, authenticated and read.
@@ -117,14 +146,11 @@ impl Sqs {
             "DeleteMessageBatch" => rendered(&self.delete_batch(call).await?),
             "ChangeMessageVisibility" => rendered(&self.change_visibility(call).await?),
             "ChangeMessageVisibilityBatch" => rendered(&self.change_visibility_batch(call).await?),
-            "AddPermission"
-            | "RemovePermission"
-            | "StartMessageMoveTask"
-            | "ListMessageMoveTasks"
-            | "CancelMessageMoveTask" => Err(SqsError::new(
-                Kind::UnsupportedOperation,
-                format!("This platform does not offer {operation}."),
-            )),
+            "StartMessageMoveTask" => rendered(&Box::pin(self.start_move(call)).await?),
+            "ListMessageMoveTasks" => rendered(&self.list_moves(call)?),
+            "CancelMessageMoveTask" => rendered(&self.cancel_move(call)?),
+            "AddPermission" => rendered(&self.add_permission(call).await?),
+            "RemovePermission" => rendered(&self.remove_permission(call).await?),
             unknown => Err(SqsError::new(
                 Kind::UnknownOperation,
                 format!("The operation {} does not exist.", errors::shown(unknown)),

@@ -163,7 +163,7 @@ impl Sqs {
         Ok(())
     }
 
-    fn sources_of(&self, own: &QueueName) -> Result<Vec<Arc<Queue>>, SqsError> {
+    pub(super) fn sources_of(&self, own: &QueueName) -> Result<Vec<Arc<Queue>>, SqsError> {
         let arn = own.arn();
         let mut found = Vec::new();
         for queue in self.queues.list(&own.place.namespace()) {
@@ -252,7 +252,7 @@ impl Sqs {
     }
 
     /// Changes a queue's record, and settings with it.
-    async fn alter(
+    pub(super) async fn alter(
         &self,
         id: QueueId,
         change: impl FnOnce(&mut QueueRecord, &mut Queue) -> Result<(), SqsError>,

@@ -143,8 +143,8 @@ fn check_body(body: &str) -> Result<(), SqsError> {
 }
 
 /// The token of a message without one, made of its content.
-fn token_of_content(body: &str) -> String {
-    hex::encode(Sha256::digest(body.as_bytes()))
+pub(super) fn token_of_content(body: &[u8]) -> String {
+    hex::encode(Sha256::digest(body))
 }
 
 fn size_of(message: &Outgoing) -> usize {
@@ -246,7 +246,7 @@ impl Outgoing {
                 check_id("MessageDeduplicationId", token)?;
                 token.to_owned()
             }
-            None if record.content_tokens => token_of_content(&self.message_body),
+            None if record.content_tokens => token_of_content(self.message_body.as_bytes()),
             None => {
                 let text = "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided \
                             explicitly";

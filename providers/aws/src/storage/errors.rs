@@ -37,6 +37,7 @@ fn code(error: &LambdaError) -> (&'static str, StatusCode) {
         | Code::ResourceNotFound
         | Code::Serialization
         | Code::UnknownOperation
+        | Code::ResourceInUse
         | Code::Validation => ("AccessDenied", StatusCode::FORBIDDEN),
     }
 }

@@ -14,6 +14,7 @@ use sonagi_aws_s3::{S3, S3Caller, S3Options};
 use sonagi_model::InvocationId;
 use sonagi_objects::ObjectStore;
 use sonagi_ports::Clock;
+use sonagi_queues::Queues;
 
 pub(crate) use errors::in_xml;
 use keys::AccountKeys;
@@ -30,6 +31,7 @@ pub(crate) struct StorageDeps {
     pub(crate) temporary: Arc<TemporaryCredentials>,
     pub(crate) catalog: Arc<sonagi_control::Catalog>,
     pub(crate) runner: Arc<dyn Runner>,
+    pub(crate) queues: Queues,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) base_domain: String,
 }
@@ -45,6 +47,7 @@ pub(crate) fn endpoint(deps: StorageDeps) -> S3 {
         targets: Arc::new(BucketTargets {
             catalog: deps.catalog,
             runner: deps.runner,
+            queues: deps.queues,
         }),
         clock: deps.clock,
         base_domain: deps.base_domain,

@@ -92,9 +92,7 @@ impl World {
     }
 
     pub async fn with(disk: Disk, set: impl FnOnce(&mut AwsOptions)) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .expect("a port on the loopback address");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("the address of a bound listener");
         let mut options = AwsOptions {
             address,
@@ -121,6 +119,8 @@ impl World {
             catalog,
             runner: engine.clone(),
             queues,
+            tasks: tasks.clone(),
+            stop: stop.clone(),
             records: &records,
             store: disk.metadata.clone(),
             objects,

@@ -14,6 +14,7 @@ mod lifecycle;
 mod logs;
 mod nat;
 mod objects;
+mod queues;
 mod reclaim;
 mod scale;
 mod schedules;

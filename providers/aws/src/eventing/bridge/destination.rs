@@ -4,10 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use serde_json::{Value, json as document};
-use sonagi_ports::{DeliveryError, Destination, EventRoute, QueuedEvent};
+use sonagi_ports::{DeliveryEnd, DeliveryError, Destination, EventRoute, FollowUp, QueuedEvent, RetryRules};
 use sonagi_triggers::Notice;
 
-use super::super::second;
+use super::super::{delivery, second};
 use super::Bridge;
 use super::put::{Content, HOPPED};
 use super::record::bus_arn;
@@ -62,5 +62,13 @@ impl Destination for BusDeliveries {
             event: read,
         };
         bridge.broker.spread(&notice).await
+    }
+
+    fn rules(&self, event: &QueuedEvent, platform: &RetryRules) -> RetryRules {
+        delivery::rules(event, platform)
+    }
+
+    fn follow_ups(&self, event: &QueuedEvent, end: &DeliveryEnd<'_>) -> Vec<FollowUp> {
+        delivery::dead_letter(event, end)
     }
 }

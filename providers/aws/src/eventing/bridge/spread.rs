@@ -108,6 +108,7 @@ impl Bridge {
                     .dead_letter_config
                     .as_ref()
                     .and_then(|config| config.arn.as_deref()),
+                retry: target.retry_policy.as_ref(),
                 context: vec![("RULE_ARN", arn.clone()), ("RETRY_ATTEMPTS", "0".to_owned())],
                 token: token(&target.id),
                 origin: from.event,

@@ -105,6 +105,7 @@ impl OnTick for Scheduler {
                 .dead_letter_config
                 .as_ref()
                 .and_then(|config| config.arn.as_deref()),
+            retry: target.retry_policy.as_ref(),
             context: vec![
                 ("SCHEDULE_ARN", arn.clone()),
                 ("EXECUTION_ID", execution.id.clone()),

@@ -1,0 +1,97 @@
+//! Queues and event source mappings outlive a sudden end of the platform: nothing that was acknowledged is lost.
+
+use std::time::Duration;
+
+use sonagi_e2e::deploy;
+use sonagi_testkit::{Client, Project, Setup};
+
+/// Messages that are sent.
+const MESSAGES: usize = 120;
+
+/// Tells a queue what it got, slowly enough that a sudden end meets it at work.
+const CONSUMER: &str = r#"
+import datetime, hashlib, hmac, http.client, json, os, time, urllib.parse
+
+def call(operation, document):
+    """One request to SQS, signed by hand: the runtime brings no SDK."""
+    target, region = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"]), os.environ["AWS_REGION"]
+    body = json.dumps(document).encode()
+    digest = lambda data: hashlib.sha256(data).hexdigest()
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    headers = {"host": target.netloc, "x-amz-date": now, "x-amz-target": "AmazonSQS." + operation,
+               "x-amz-security-token": os.environ["AWS_SESSION_TOKEN"], "content-type": "application/x-amz-json-1.0"}
+    names = sorted(headers)
+    canonical = "POST\n/\n\n" + "".join(f"{name}:{headers[name]}\n" for name in names)
+    canonical += "\n" + ";".join(names) + "\n" + digest(body)
+    scope = f"{now[:8]}/{region}/sqs/aws4_request"
+    key = ("AWS4" + os.environ["AWS_SECRET_ACCESS_KEY"]).encode()
+    for part in scope.split("/"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n" + digest(canonical.encode())
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    headers["authorization"] = (f"AWS4-HMAC-SHA256 Credential={os.environ['AWS_ACCESS_KEY_ID']}/{scope}, "
+                                f"SignedHeaders={';'.join(names)}, Signature={signature}")
+    connection = http.client.HTTPConnection(target.hostname, target.port, timeout=10)
+    connection.request("POST", "/", body, headers)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    return json.loads(answer.read())
+
+def handler(event, context):
+    time.sleep(0.05)
+    entries = [{"Id": str(place), "MessageBody": record["body"]} for place, record in enumerate(event["Records"])]
+    assert not call("SendMessageBatch", {"QueueUrl": "seen", "Entries": entries}).get("Failed")
+"#;
+
+const BEGIN: &str = r#"
+import boto3, sys
+sqs, api = boto3.client("sqs"), boto3.client("lambda")
+work = sqs.create_queue(QueueName="work", Attributes={"VisibilityTimeout": "5"})["QueueUrl"]
+sqs.create_queue(QueueName="seen")
+arn = sqs.get_queue_attributes(QueueUrl=work, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+api.create_event_source_mapping(EventSourceArn=arn, FunctionName="consumer", BatchSize=5)
+for first in range(0, MESSAGES, 10):
+    entries = [{"Id": str(number), "MessageBody": str(number)} for number in range(first, first + 10)]
+    assert len(sqs.send_message_batch(QueueUrl=work, Entries=entries)["Successful"]) == 10
+"#;
+
+const END: &str = r#"
+import boto3, time
+sqs, api = boto3.client("sqs"), boto3.client("lambda")
+url = lambda name: sqs.get_queue_url(QueueName=name)["QueueUrl"]
+seen, end = [], time.monotonic() + 60
+while len(set(seen)) < MESSAGES and time.monotonic() < end:
+    for message in sqs.receive_message(QueueUrl=url("seen"), MaxNumberOfMessages=10, WaitTimeSeconds=2).get("Messages", []):
+        seen.append(message["Body"])
+        sqs.delete_message(QueueUrl=url("seen"), ReceiptHandle=message["ReceiptHandle"])
+missing = {str(number) for number in range(MESSAGES)} - set(seen)
+assert not missing, f"lost: {sorted(missing)}"
+names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+while set(sqs.get_queue_attributes(QueueUrl=url("work"), AttributeNames=names)["Attributes"].values()) != {"0"}:
+    assert time.monotonic() < end, "the queue is not empty"
+    time.sleep(0.1)
+mapping = api.list_event_source_mappings(FunctionName="consumer")["EventSourceMappings"][0]
+assert mapping["State"] == "Enabled", mapping
+print(len(seen) - len(set(seen)))
+"#;
+
+fn script(text: &str) -> String {
+    text.replace("MESSAGES", &MESSAGES.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_queue_is_lost_by_a_sudden_end() {
+    let mut platform = Setup::new().set("keep-alive", "20s").start().await;
+    deploy(&platform, &Project::python("consumer", CONSUMER), &["--timeout", "5s"]).await;
+    let begun = Client::Boto3.text(&script(BEGIN), &platform.aws().await).await;
+    drop(begun.expect("queues, a mapping, messages"));
+    // Some batches are done, some are at work, some wait.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    platform.kill().await;
+    platform.start().await;
+    let ended = Client::Boto3.text(&script(END), &platform.aws().await).await;
+    let repeated: usize = ended.expect("every message").trim().parse().expect("a number");
+    // What was at work comes again: at most the places at the beginning, each with one batch.
+    assert!(repeated <= 60, "{repeated} messages were seen more than once");
+    platform.stop().await;
+}
