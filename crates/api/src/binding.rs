@@ -1,4 +1,4 @@
-//! Bindings: functions that run by a schedule, or by the events of a bus.
+//! Bindings: functions that run by a schedule, by the events of a bus, by a queue or a bucket.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,6 +28,40 @@ pub enum BindingSource {
         /// Which of them: an event pattern for the CloudEvent's JSON document; all if nothing is given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         filter: Option<Value>,
+    },
+    /// The messages of a queue of the function's provider.
+    Queue {
+        /// The queue; made if there is none.
+        queue: String,
+        /// Most messages of one call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        batch: Option<u32>,
+        /// Seconds that a batch waits to become full.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<u32>,
+        /// Most calls at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        concurrency: Option<u32>,
+        /// Which messages: a pattern, in the provider's words; all if nothing is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<Value>,
+        /// Whether the function's answer names the messages that failed.
+        #[serde(default)]
+        partial: bool,
+    },
+    /// The changes of objects in a bucket of the function's provider.
+    Objects {
+        /// The bucket; made if there is none.
+        bucket: String,
+        /// Which changes, in the provider's words; new and overwritten objects if nothing is given.
+        #[serde(default)]
+        events: Vec<String>,
+        /// What keys begin with.
+        #[serde(default)]
+        prefix: String,
+        /// What keys end with.
+        #[serde(default)]
+        suffix: String,
     },
 }
 
@@ -61,11 +95,15 @@ pub struct Binding {
     pub qualifier: Option<String>,
     /// Where its events come from.
     pub source: BindingSource,
-    /// When it was made, RFC 3339.
-    pub created: String,
+    /// When it was made, RFC 3339; of queues and buckets that is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
     /// When its schedule ticks next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// How it is doing, of queues and buckets, in the provider's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
 }
 
 /// Bindings, by name.

@@ -43,7 +43,7 @@ impl Settings {
         })
     }
 
-    fn write(&self) -> Value {
+    pub(crate) fn write(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 }

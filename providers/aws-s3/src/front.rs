@@ -78,6 +78,7 @@ pub struct S3 {
     service: S3Service,
     store: ObjectStore,
     targets: Arc<dyn Targets>,
+    clock: Arc<dyn Clock>,
 }
 
 impl S3 {
@@ -91,7 +92,7 @@ impl S3 {
             clock,
             base_domain,
         } = options;
-        let api = Api::new(store.clone(), Arc::clone(&targets), clock);
+        let api = Api::new(store.clone(), Arc::clone(&targets), Arc::clone(&clock));
         let mut builder = S3ServiceBuilder::new(api);
         builder.set_auth(Auth { keys });
         builder.set_access(OnlySigned);
@@ -103,7 +104,16 @@ impl S3 {
             service: builder.build(),
             store,
             targets,
+            clock,
         }
+    }
+
+    pub(crate) fn now(&self) -> sonagi_model::Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn targets(&self) -> &dyn Targets {
+        self.targets.as_ref()
     }
 
     /// Passes on what buckets tell until told to stop. To be run once, by whoever owns the endpoint.

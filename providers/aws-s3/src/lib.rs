@@ -22,4 +22,4 @@ mod tags;
 mod uploads;
 
 pub use front::{Keys, S3, S3Caller, S3Options};
-pub use notify::{Source, Targets, TellError, Telling};
+pub use notify::{ConnectError, Connection, Source, Targets, TellError, Telling};

@@ -259,7 +259,7 @@ pub struct Aws {
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) default: Place,
     front: Arc<Front>,
-    storage: Arc<S3>,
+    pub(crate) storage: Arc<S3>,
 }
 
 impl Aws {

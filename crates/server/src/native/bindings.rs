@@ -1,4 +1,4 @@
-//! Functions that run by a schedule or by the events of a bus, and the door for CloudEvents.
+//! Functions that run by a schedule, by the events of a bus, by a queue or a bucket, and the door for CloudEvents.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use axum::extract::{Path, State};
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
 use sonagi_api as api;
-use sonagi_model::{EventId, Timestamp};
-use sonagi_ports::Token;
+use sonagi_model::{EventId, Namespace, Timestamp};
+use sonagi_ports::{Listen, ListenTo, ListenView, Token};
 use sonagi_triggers::{Binding, BindingError, CloudEvent, Source, read_request};
 
 use super::answer::Refusal;
@@ -60,8 +60,83 @@ fn shown(shared: &Shared, binding: &Binding) -> api::Binding {
         function: binding.function.clone(),
         qualifier: binding.qualifier.clone(),
         source,
-        created: moment::text(binding.created),
+        created: Some(moment::text(binding.created)),
         next: shared.bindings.next(binding).map(moment::text),
+        state: None,
+    }
+}
+
+/// A queue or a bucket that a provider's own service serves.
+fn service(source: &api::BindingSource) -> Option<ListenTo> {
+    match source.clone() {
+        api::BindingSource::Queue {
+            queue,
+            batch,
+            window,
+            concurrency,
+            filter,
+            partial,
+        } => Some(ListenTo::Queue {
+            queue,
+            batch,
+            window,
+            concurrency,
+            filter: filter.map(|filter| filter.to_string()),
+            partial,
+        }),
+        api::BindingSource::Objects {
+            bucket,
+            events,
+            prefix,
+            suffix,
+        } => Some(ListenTo::Objects {
+            bucket,
+            events,
+            prefix,
+            suffix,
+        }),
+        api::BindingSource::Schedule { .. } | api::BindingSource::Bus { .. } => None,
+    }
+}
+
+fn served(namespace: &Namespace, found: ListenView) -> api::Binding {
+    let source = match found.to {
+        ListenTo::Queue {
+            queue,
+            batch,
+            window,
+            concurrency,
+            filter,
+            partial,
+        } => api::BindingSource::Queue {
+            queue,
+            batch,
+            window,
+            concurrency,
+            filter: filter.and_then(|filter| serde_json::from_str(&filter).ok()),
+            partial,
+        },
+        ListenTo::Objects {
+            bucket,
+            events,
+            prefix,
+            suffix,
+        } => api::BindingSource::Objects {
+            bucket,
+            events,
+            prefix,
+            suffix,
+        },
+    };
+    api::Binding {
+        name: found.name,
+        namespace: namespace.to_string(),
+        function: found.function,
+        qualifier: found.qualifier,
+        source,
+        created: None,
+        next: None,
+        state: Some(found.state),
     }
 }
 
@@ -71,7 +146,9 @@ pub(super) async fn list(
 ) -> Result<Json<api::Bindings>, Refusal> {
     let place = shared.place(&query.scope())?;
     let found = shared.bindings.of(&place.namespace);
-    let bindings = found.iter().map(|binding| shown(&shared, binding)).collect();
+    let mut bindings: Vec<api::Binding> = found.iter().map(|binding| shown(&shared, binding)).collect();
+    let listening = place.adapter.listening(&place.namespace).await?;
+    bindings.extend(listening.into_iter().map(|found| served(&place.namespace, found)));
     Ok(Json(api::Bindings { bindings }))
 }
 
@@ -83,7 +160,21 @@ pub(super) async fn add(
     let new: api::NewBinding = body::document(body, shared.limits.document).await?;
     let place = shared.place_of(&query.scope(), &new.function)?;
     shared.function_id(&place, &new.function)?;
+    if let Some(to) = service(&new.source) {
+        let listen = Listen {
+            namespace: place.namespace.clone(),
+            name: new.name,
+            function: new.function,
+            qualifier: new.qualifier,
+            to,
+        };
+        let made = place.adapter.listen(listen).await?;
+        return Ok((StatusCode::CREATED, Json(served(&place.namespace, made))));
+    }
     let source = match new.source {
+        api::BindingSource::Queue { .. } | api::BindingSource::Objects { .. } => {
+            return Err(Refusal::invalid("this source is served by no provider"));
+        }
         api::BindingSource::Schedule {
             expression,
             zone,
@@ -130,7 +221,8 @@ pub(super) async fn remove(
     Params(query): Params<ScopeQuery>,
 ) -> Result<StatusCode, Refusal> {
     let place = shared.place(&query.scope())?;
-    if shared.bindings.remove(&place.namespace, &name).await? {
+    if shared.bindings.remove(&place.namespace, &name).await? || place.adapter.unlisten(&place.namespace, &name).await?
+    {
         return Ok(StatusCode::NO_CONTENT);
     }
     let text = format!("binding {name:?} does not exist in {}", place.namespace);

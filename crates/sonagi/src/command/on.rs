@@ -1,4 +1,6 @@
-//! `sonagi on`: functions that run by a schedule, or by the events of a bus.
+//! `sonagi on`: functions that run by a schedule, by the events of a bus, by a queue or a bucket.
+
+mod services;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -9,7 +11,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output;
 
-/// Run functions by a schedule, or by the events of a bus
+/// Run functions by a schedule, the events of a bus, a queue or a bucket
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -17,6 +19,8 @@ Examples:
   sonagi on cron 'rate(1 hour)' hello --payload '{\"full\": true}'
   sonagi on cron '0 9 * * 1-5' report --zone Europe/Berlin
   sonagi on bus hello --filter '{\"type\": [\"order.created\"]}'
+  sonagi on queue jobs hello
+  sonagi on s3 photos thumbnail --suffix .jpg
   sonagi on ls
   sonagi on rm hello")]
 pub struct On {
@@ -28,6 +32,8 @@ pub struct On {
 enum Action {
     Cron(Cron),
     Bus(Bus),
+    Queue(services::Queue),
+    S3(services::S3),
     /// List bindings
     Ls,
     /// Remove a binding
@@ -132,6 +138,14 @@ impl On {
                 };
                 bind(global, bus.function, bus.common, source).await
             }
+            Action::Queue(queue) => {
+                let source = queue.source()?;
+                bind(global, queue.function, queue.common, source).await
+            }
+            Action::S3(bucket) => {
+                let source = bucket.source();
+                bind(global, bucket.function, bucket.common, source).await
+            }
             Action::Ls => {
                 let found = global.client()?.bindings(&global.scope()).await?;
                 global.format().print(&found, || table(&found.bindings))?;
@@ -182,6 +196,16 @@ fn words(source: &BindingSource) -> String {
             bus,
             filter: Some(filter),
         } => format!("bus {bus} {filter}"),
+        BindingSource::Queue { queue, filter, .. } => match filter {
+            None => format!("queue {queue}"),
+            Some(filter) => format!("queue {queue} {filter}"),
+        },
+        BindingSource::Objects {
+            bucket,
+            events,
+            prefix,
+            suffix,
+        } => format!("bucket {bucket} {} {prefix}*{suffix}", events.join(" ")),
     }
 }
 
@@ -194,6 +218,9 @@ fn text(binding: &Binding) -> String {
     if let Some(next) = &binding.next {
         pairs.push(("next", next.clone()));
     }
+    if let Some(state) = &binding.state {
+        pairs.push(("state", state.clone()));
+    }
     output::pairs(&pairs)
 }
 
@@ -203,8 +230,12 @@ fn table(bindings: &[Binding]) -> String {
             binding.name.clone(),
             binding.function.clone(),
             words(&binding.source),
-            binding.next.clone().unwrap_or_default(),
+            binding
+                .next
+                .clone()
+                .or_else(|| binding.state.clone())
+                .unwrap_or_default(),
         ]
     });
-    output::table(["BINDING", "FUNCTION", "RUNS ON", "NEXT"], rows)
+    output::table(["BINDING", "FUNCTION", "RUNS ON", "NEXT, STATE"], rows)
 }

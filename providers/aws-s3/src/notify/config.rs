@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Source;
+use super::connect::Connection;
 use super::event::What;
 use crate::api::Api;
 use crate::buckets::Settings;
@@ -35,7 +36,7 @@ const EVENTS: &[&str] = &[
 /// Who is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Kind {
+pub(super) enum Kind {
     Function,
     Queue,
 }
@@ -59,6 +60,22 @@ pub(crate) struct Rule {
 pub(crate) struct Rules(Vec<Rule>);
 
 impl Rule {
+    /// Restricts it to keys of this beginning and end.
+    pub(super) fn narrow(&mut self, prefix: &str, suffix: &str) {
+        (self.prefix, self.suffix) = (prefix.to_owned(), suffix.to_owned());
+    }
+
+    pub(super) fn connection(&self, bucket: &str) -> Connection {
+        Connection {
+            bucket: bucket.to_owned(),
+            id: self.id.clone(),
+            target: self.target.clone(),
+            events: self.events.clone(),
+            prefix: self.prefix.clone(),
+            suffix: self.suffix.clone(),
+        }
+    }
+
     fn wants(&self, what: What, key: &str) -> bool {
         let name = what.name();
         let wanted = |event: &String| {
@@ -115,6 +132,27 @@ impl Rules {
             .into_iter()
             .map(|rule| read_rule(Kind::Queue, rule.queue_arn, rule.id, rule.events, rule.filter));
         let rules = functions.chain(queues).collect::<S3Result<Vec<Rule>>>()?;
+        Self(rules).checked()
+    }
+
+    /// These and one more.
+    pub(super) fn with(&self, rule: Rule) -> S3Result<Self> {
+        let mut rules = self.0.clone();
+        rules.push(rule);
+        Self(rules).checked()
+    }
+
+    pub(super) fn remove(&mut self, id: &str) {
+        self.0.retain(|rule| rule.id != id);
+    }
+
+    /// Those that tell functions.
+    pub(super) fn functions(&self) -> impl Iterator<Item = &Rule> {
+        self.0.iter().filter(|rule| rule.kind == Kind::Function)
+    }
+
+    fn checked(self) -> S3Result<Self> {
+        let rules = &self.0;
         if rules.len() > RULES {
             return Err(invalid(format!(
                 "A bucket may have {RULES} notification configurations at most"
@@ -131,11 +169,11 @@ impl Rules {
                 ));
             }
         }
-        Ok(Self(rules))
+        Ok(self)
     }
 }
 
-fn read_rule(
+pub(super) fn read_rule(
     kind: Kind,
     target: String,
     id: Option<String>,

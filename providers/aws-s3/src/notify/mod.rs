@@ -5,10 +5,12 @@
 //! Source: "Amazon S3 Event Notifications" of the S3 user guide.
 
 mod config;
+mod connect;
 mod event;
 mod pass;
 
 pub(crate) use config::Rules;
+pub use connect::{ConnectError, Connection};
 pub(crate) use event::{Change, Sequencer, What};
 pub(crate) use pass::pass_on;
 pub use pass::{Source, Targets, TellError, Telling};

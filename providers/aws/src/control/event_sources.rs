@@ -224,7 +224,17 @@ fn merge(mut record: MappingRecord, input: &MappingInput) -> Result<MappingRecor
 impl Control {
     /// `CreateEventSourceMapping`.
     pub(super) async fn create_mapping(&self, call: &ControlCall) -> Result<Response<Body>, LambdaError> {
-        let input: MappingInput = call.input()?;
+        let made = self.make_mapping(&call.caller.place, call.input()?).await?;
+        Ok(json(StatusCode::ACCEPTED, &shown(&made, State::Creating)))
+    }
+
+    /// The same for the native API; `input` is as `CreateEventSourceMapping` has it.
+    pub(crate) async fn map(&self, place: &Place, input: Value) -> Result<Arc<Live>, LambdaError> {
+        let read = MappingInput::deserialize(input).map_err(|error| LambdaError::invalid(error.to_string()))?;
+        self.make_mapping(place, read).await
+    }
+
+    async fn make_mapping(&self, place: &Place, input: MappingInput) -> Result<Arc<Live>, LambdaError> {
         check(&input)?;
         let source = input
             .event_source_arn
@@ -232,8 +242,8 @@ impl Control {
             .ok_or_else(|| LambdaError::invalid("Unrecognized event source."))?;
         let name = QueueName::of_arn(&source)
             .ok_or_else(|| LambdaError::not_offered("Event sources other than SQS queues are"))?;
-        let named = self.mapped_function(call, input.function_name.as_deref())?;
-        self.check_queue(call, &name, &named)?;
+        let named = self.mapped_function(place, input.function_name.as_deref())?;
+        self.check_queue(place, &name, &named)?;
         let mut record = merge(
             MappingRecord::new(source, named.qualified_arn(), self.clock.now()),
             &input,
@@ -262,18 +272,15 @@ impl Control {
         }
         let id = record.id;
         self.mappings.put(record, State::Creating).await?;
-        let made = self.mappings.get(id).ok_or_else(LambdaError::resource_not_found)?;
-        Ok(json(StatusCode::ACCEPTED, &shown(&made, State::Creating)))
+        self.mappings.get(id).ok_or_else(LambdaError::resource_not_found)
     }
 
     /// The function of a mapping, which must exist in the caller's account.
-    fn mapped_function(&self, call: &ControlCall, name: Option<&str>) -> Result<Named, LambdaError> {
+    fn mapped_function(&self, place: &Place, name: Option<&str>) -> Result<Named, LambdaError> {
         let name = name.ok_or_else(|| LambdaError::invalid("FunctionName is required."))?;
         let missing = || LambdaError::invalid("Function does not exist");
-        let named = FunctionRef::parse(name)?
-            .resolve(&call.caller.place, None)
-            .map_err(|_| missing())?;
-        if named.place.account != call.caller.place.account {
+        let named = FunctionRef::parse(name)?.resolve(place, None).map_err(|_| missing())?;
+        if named.place.account != place.account {
             return Err(LambdaError::access_denied());
         }
         let entry = self.entry(&named).map_err(|_| missing())?;
@@ -281,10 +288,8 @@ impl Control {
         Ok(named)
     }
 
-    fn check_queue(&self, call: &ControlCall, name: &QueueName, named: &Named) -> Result<(), LambdaError> {
-        let found = (name.place == call.caller.place)
-            .then(|| name.find(&self.sqs.queues))
-            .flatten();
+    fn check_queue(&self, place: &Place, name: &QueueName, named: &Named) -> Result<(), LambdaError> {
+        let found = (name.place == *place).then(|| name.find(&self.sqs.queues)).flatten();
         let queue = found.ok_or_else(|| {
             LambdaError::invalid(
                 "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error \
@@ -360,7 +365,7 @@ impl Control {
         refuse_deleting(&old)?;
         let mut record = merge(old.record.clone(), &input)?;
         if let Some(name) = &input.function_name {
-            record.function = self.mapped_function(call, Some(name))?.qualified_arn();
+            record.function = self.mapped_function(&call.caller.place, Some(name))?.qualified_arn();
         }
         record.modified = self.clock.now();
         let state = match (old.record.enabled, record.enabled) {

@@ -1,5 +1,6 @@
 //! The native API's side of Lambda: the same functions, under Lambda's rules, in the platform's own words.
 
+mod listen;
 mod views;
 mod words;
 
@@ -12,8 +13,8 @@ use sonagi_control::{Edit, FunctionEntry};
 use sonagi_dispatch::LogTail;
 use sonagi_model::{AliasName, InvocationId, Namespace, Revision, RevisionId};
 use sonagi_ports::{
-    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall, Settings,
-    Token, UrlAccess, VersionView,
+    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, Listen, ListenView, NativeAnswer,
+    NativeCall, Settings, Token, UrlAccess, VersionView,
 };
 
 use crate::arn::{FunctionRef, LATEST, Named, Qualifier};
@@ -484,6 +485,18 @@ impl Adapter for Aws {
             window: TOKEN_WINDOW,
         });
         Ok(self.invoker.accept(&prepared, token).await?.invocation())
+    }
+
+    async fn listen(&self, listen: Listen) -> Result<ListenView, AdapterError> {
+        Box::pin(self.listen_natively(listen)).await
+    }
+
+    async fn listening(&self, namespace: &Namespace) -> Result<Vec<ListenView>, AdapterError> {
+        self.listening_natively(namespace).await
+    }
+
+    async fn unlisten(&self, namespace: &Namespace, name: &str) -> Result<bool, AdapterError> {
+        self.unlisten_natively(namespace, name).await
     }
 
     fn accounts(&self) -> Vec<AccountView> {

@@ -112,7 +112,7 @@ impl SqsError {
     }
 
     /// Whether asking again is in vain.
-    pub(super) const fn is_senders_fault(&self) -> bool {
+    pub(crate) const fn is_senders_fault(&self) -> bool {
         self.kind.is_senders_fault()
     }
 

@@ -30,10 +30,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Caller;
-use errors::{Kind, SqsError};
+use errors::Kind;
 use moves::Moves;
 
 pub use destination::QueueDestination;
+pub(crate) use errors::SqsError;
 pub(crate) use names::QueueName;
 pub(crate) use received::ReceivedQueue;
 pub(crate) use record::QueueRecord;

@@ -41,6 +41,14 @@ impl QueueName {
         })
     }
 
+    /// A queue of a place by its bare name. `None`: no queue can be called so.
+    pub(crate) fn of_place(place: &Place, name: &str) -> Option<Self> {
+        is_name(name).then(|| Self {
+            place: place.clone(),
+            name: name.to_owned(),
+        })
+    }
+
     pub(crate) fn arn(&self) -> String {
         let Place { account, region } = &self.place;
         format!("arn:aws:sqs:{region}:{account}:{}", self.name)

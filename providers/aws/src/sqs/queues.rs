@@ -90,22 +90,40 @@ fn check_tags(tags: &Values) -> Result<(), SqsError> {
 impl Sqs {
     pub(super) async fn create_queue(&self, call: &Call<'_>) -> Result<QueueUrl, SqsError> {
         let input: CreateQueue = call.input()?;
-        let grouped = input.attributes.get("FifoQueue").is_some_and(|value| value == "true");
-        check_name(&input.queue_name, grouped)?;
         check_tags(&input.tags)?;
         let own = QueueName {
             place: call.caller.place.clone(),
-            name: input.queue_name.clone(),
+            name: input.queue_name,
         };
-        let url = QueueUrl {
+        self.make(&own, &input.attributes, input.tags).await?;
+        Ok(QueueUrl {
             queue_url: call.url(&own.name),
-        };
+        })
+    }
+
+    /// Makes a queue if it is not there, with messages hidden for at least so many seconds.
+    pub(crate) async fn ensure(&self, own: &QueueName, visibility: u64) -> Result<(), SqsError> {
+        if own.find(&self.queues).is_some() {
+            return Ok(());
+        }
+        let visibility = visibility.clamp(30, 43_200).to_string();
+        let mut attributes = Values::from([("VisibilityTimeout".to_owned(), visibility)]);
+        if own.name.ends_with(FIFO) {
+            attributes.insert("FifoQueue".to_owned(), "true".to_owned());
+            attributes.insert("ContentBasedDeduplication".to_owned(), "true".to_owned());
+        }
+        self.make(own, &attributes, Values::new()).await
+    }
+
+    async fn make(&self, own: &QueueName, attributes: &Values, tags: Values) -> Result<(), SqsError> {
+        let grouped = attributes.get("FifoQueue").is_some_and(|value| value == "true");
+        check_name(&own.name, grouped)?;
         if let Some(known) = own.find(&self.queues) {
-            return self.same(&own, &known, &input.attributes).map(|()| url);
+            return self.same(own, &known, attributes);
         }
         let now = self.queues.now();
         let mut record = QueueRecord {
-            tags: input.tags,
+            tags,
             ..QueueRecord::new(now)
         };
         let mut settings = QueueSettings {
@@ -114,7 +132,7 @@ impl Sqs {
             window: WINDOW,
             redrive: None,
         };
-        self.apply(&own, &input.attributes, &mut record, &mut settings)?;
+        self.apply(own, attributes, &mut record, &mut settings)?;
         let queue = Queue {
             id: QueueId::generate(),
             namespace: own.place.namespace(),
@@ -124,12 +142,11 @@ impl Sqs {
             document: record.document(),
         };
         match self.queues.create(queue).await {
-            Ok(made) => self.relink(&own, made.id).await?,
+            Ok(made) => self.relink(own, made.id).await,
             // Somebody was quicker.
-            Err(ChangeError::Exists(known)) => self.same(&own, &known, &input.attributes)?,
-            Err(error) => return Err(error.into()),
+            Err(ChangeError::Exists(known)) => self.same(own, &known, attributes),
+            Err(error) => Err(error.into()),
         }
-        Ok(url)
     }
 
     /// Whether a queue has these attributes already.

@@ -95,3 +95,55 @@ async fn nothing_of_a_queue_is_lost_by_a_sudden_end() {
     assert!(repeated <= 60, "{repeated} messages were seen more than once");
     platform.stop().await;
 }
+
+/// What a bound function is sent.
+const SENDING: &str = r#"
+import boto3
+sqs, s3, api = (boto3.client(name) for name in ("sqs", "s3", "lambda"))
+sqs.send_message(QueueUrl="jobs", MessageBody='{"kind": "new"}')
+sqs.send_message(QueueUrl="jobs", MessageBody='{"kind": "old"}')
+s3.put_object(Bucket="photos", Key="in/cat.jpg", Body=b"cat")
+s3.put_object(Bucket="photos", Key="in/cat.txt", Body=b"cat")
+(mapping,) = api.list_event_source_mappings()["EventSourceMappings"]
+assert mapping["BatchSize"] == 5, mapping
+(rule,) = s3.get_bucket_notification_configuration(Bucket="photos")["LambdaFunctionConfigurations"]
+assert rule["Id"] == "pictures", rule
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_are_bound_to_queues_and_buckets() {
+    let platform = sonagi_testkit::Platform::up().await;
+    deploy(&platform, &sonagi_e2e::python("worker", "event"), &[]).await;
+    let cli = platform.cli();
+    let filter = r#"{"body":{"kind":["new"]}}"#;
+    let queue = [
+        "on", "queue", "jobs", "worker", "--batch", "5", "--filter", filter, "--name", "jobs",
+    ];
+    assert_eq!(cli.json(&queue).await["source"]["queue"]["queue"], "jobs");
+    let bucket = ["on", "s3", "photos", "worker", "--suffix", ".jpg", "--name", "pictures"];
+    assert_eq!(cli.json(&bucket).await["source"]["objects"]["bucket"], "photos");
+    let sent = Client::Boto3.text(SENDING, &platform.aws().await).await;
+    drop(sent.expect("messages and objects"));
+    let runs = sonagi_testkit::until("two runs", sonagi_testkit::platform::PATIENCE, async || {
+        let runs = cli.json(&["runs", "worker"]).await;
+        (runs["runs"].as_array().is_some_and(|runs| runs.len() >= 2)).then_some(runs)
+    })
+    .await;
+    assert_eq!(runs["runs"].as_array().map(Vec::len), Some(2), "{runs}");
+    let listed = cli.json(&["on", "ls"]).await;
+    let names: Vec<_> = listed["bindings"]
+        .as_array()
+        .expect("bindings")
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["jobs", "pictures"]);
+    for name in ["jobs", "pictures"] {
+        cli.json(&["on", "rm", name]).await;
+    }
+    sonagi_testkit::until("no binding", sonagi_testkit::platform::PATIENCE, async || {
+        let left = cli.json(&["on", "ls"]).await;
+        left["bindings"].as_array().is_some_and(Vec::is_empty).then_some(())
+    })
+    .await;
+}
