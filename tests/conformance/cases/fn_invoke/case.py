@@ -106,12 +106,12 @@ def test_detached_calls_are_not_waited_for():
         fn = app.fn(python(COUNT), timeout=60)
         equal(invoke(fn, b"0").text, "done")
         begun = time.monotonic()
-        answer = invoke(fn, b"20", {"Fn-Invoke-Type": "detached"})
+        answer = invoke(fn, b"50", {"Fn-Invoke-Type": "detached"})
         equal((answer.status, answer.body, len(answer.call)), (202, b"", 26))
         app.trigger(fn, "/d")
         answer = send("POST", f"/t/{app.name}/d", b"0", {"Fn-Invoke-Type": "detached"}, token=None)
         equal((answer.status, answer.body), (202, b""))
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 45
         equal(invoke(fn, b"0", {"Fn-Invoke-Type": "sync"}).text, "done")
         refused(404, "Fn not found", "POST", "/invoke/x", b"", headers={"Fn-Invoke-Type": "detached"})
 

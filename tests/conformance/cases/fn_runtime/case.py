@@ -53,7 +53,7 @@ def test_errors_of_a_function():
         equal(invoke(fn, {}).json[1], 4)
         begun = time.monotonic()
         failed(fn, {"sleep": 20}, 504, "Timed out")
-        assert 3.5 < time.monotonic() - begun < 12
+        assert 3.5 < time.monotonic() - begun < 19
         equal(invoke(fn, {"sleep": 0}).json[1], 1)
         failed(fn, {"exit": 3}, 502, "error receiving function response")
         failed(fn, {"memory": 2000}, 502, "error receiving function response")
@@ -64,15 +64,19 @@ def test_errors_of_a_function():
 
 def test_a_container_is_kept_for_its_idle_timeout():
     with App() as app:
-        fn = app.fn(python(SERVES), idle_timeout=2)
-        equal(invoke(fn, {}).json[1], 1)
-        # Frozen by then, and thawed.
-        time.sleep(0.5)
-        equal(invoke(fn, {}).json[1], 2)
-        time.sleep(1.3)
-        equal(invoke(fn, {}).json[1], 3)
-        time.sleep(3.5)
-        equal(invoke(fn, {}).json[1], 1)
+        kept = app.fn(python(SERVES), idle_timeout=600)
+        gone = app.fn(python(SERVES), idle_timeout=1)
+        equal(invoke(kept, {}).json[1], 1)
+        invoke(gone, {})
+        # Nothing tells from outside that a container is gone but a call, which keeps it if it is not.
+        for pause in (2, 4, 8, 16):
+            time.sleep(pause)
+            if invoke(gone, {}).json[1] == 1:
+                break
+        else:
+            raise AssertionError("a container outlives its idle timeout")
+        # Frozen meanwhile, and thawed.
+        equal(invoke(kept, {}).json[1], 2)
 
 
 def test_a_module_is_loaded_by_the_first_call():
@@ -113,7 +117,7 @@ def test_starts_that_fail():
         answer = invoke(fn, b"{}")
         text = "Container initialization timed out, please ensure you are using the latest fdk and check the logs"
         equal((answer.status, answer.json), (504, {"message": text}))
-        assert 4.5 < time.monotonic() - begun < 15
+        assert 4.5 < time.monotonic() - begun < 25
 
 
 RAW = """
@@ -146,7 +150,7 @@ def test_answers_that_are_none():
             ("socket.end('HTTP/1.1 200 OK\\r\\nX: ' + 'x'.repeat(100000) + '\\r\\n\\r\\n');", 502, "function response header too large"),
             ("", 504, "Timed out"),
         ]:
-            fn = app.fn(node(RAW % answer), timeout=2)
+            fn = app.fn(node(RAW % answer), timeout=2 if not answer else 30)
             found = invoke(fn, b"{}")
             equal((found.status, found.json), (status, {"message": message}))
         fn = app.fn(node(RAW % "socket.end('HTTP/1.1 200 OK\\r\\nConnection: close\\r\\nKeep-Alive: 1\\r\\nSet-Cookie: a\\r\\nSet-Cookie: b\\r\\n\\r\\nwhole');"))

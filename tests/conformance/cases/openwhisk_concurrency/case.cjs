@@ -1,7 +1,7 @@
 // Several activations in one instance: `limits.concurrency`, for Node as upstream.
 'use strict';
 
-const { assert, cases, put, run, record, send } = require('../../kit/whisk.cjs');
+const { assert, cases, put, run, record, send, until } = require('../../kit/whisk.cjs');
 
 const limits = (concurrency, timeout = 30000) => ({ limits: { concurrency, timeout } });
 
@@ -26,15 +26,36 @@ async function main(p) {
 const all = (name, count, args = {}) => Promise.all(Array.from({ length: count }, (_, i) => run(name, { i, n: count, ...args })));
 const boots = (runs) => new Set(runs.map((ran) => ran.result.boot));
 
-// Waits until an activation of an action has ended.
-async function ended(name) {
-  for (let i = 0; i < 1200; i += 1) {
-    const found = (await send('GET', `activations?name=${name}&docs=true`)).json.find((one) => one.end);
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  throw new Error(`no activation of ${name} ended`);
+// Activations that tell when they have begun, and end when they are let go, so that no outcome hangs on anybody's pace.
+// `first` is what an activation does instead, for some.
+const held = (gate, first = '') => `
+const openwhisk = require('openwhisk');
+const boot = require('node:crypto').randomUUID();
+let inside = 0;
+let most = 0;
+const tell = () => openwhisk().actions.invoke({ name: 'begun-${gate}' });
+function main(p) {
+  ${first}
+  return wait(p);
 }
+async function wait(p) {
+  inside += 1;
+  most = Math.max(most, inside);
+  await tell();
+  while ((await openwhisk().activations.list({ name: 'go-${gate}', limit: 1 })).length === 0) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  inside -= 1;
+  return { boot, most, i: p.i };
+}`;
+
+async function hold(gate, concurrency, { first, timeout } = {}) {
+  for (const name of [`begun-${gate}`, `go-${gate}`]) await put(name, 'function main() { return {} }', limits(200));
+  await put(gate, held(gate, first), { ...limits(concurrency, timeout), annotations: [{ key: 'provide-api-key', value: true }] });
+}
+
+const begun = (gate, count) => until(`${count} beginnings of ${gate}`, async () => (await send('GET', `activations?name=begun-${gate}&count=true`)).json.activations === count);
+const letGo = (gate) => run(`go-${gate}`);
 
 cases({
   async 'activations overlap in one instance, each with its own result'() {
@@ -63,56 +84,50 @@ cases({
     }
   },
   async 'more than the limit use more instances'() {
-    await put('pairs', MEETING, limits(2));
-    const runs = await all('pairs', 6, { n: 2 });
-    assert.equal(boots(runs).size, 3);
+    await hold('pairs', 2);
+    const runs = all('pairs', 6);
+    await begun('pairs', 6);
+    await letGo('pairs');
+    const ended = await runs;
+    assert.equal(boots(ended).size, 3);
+    for (const ran of ended) assert.ok(ran.result.most <= 2, `${ran.result.most} at once`);
   },
   async 'the limit of one keeps them apart'() {
-    const code = 'let inside = 0, most = 0; async function main() { inside += 1; most = Math.max(most, inside); await new Promise((r) => setTimeout(r, 20)); inside -= 1; return { most } }';
-    await put('alone', code, limits(1));
-    for (const ran of await all('alone', 4)) assert.equal(ran.result.most, 1);
+    await hold('alone', 1);
+    const runs = all('alone', 4);
+    await begun('alone', 4);
+    await letGo('alone');
+    const ended = await runs;
+    assert.equal(boots(ended).size, 4);
+    for (const ran of ended) assert.equal(ran.result.most, 1);
   },
   async 'a time-out of one loses no other\'s result'() {
-    const code = `
-const boot = Math.random();
-const openwhisk = require('openwhisk');
-async function main(p) {
-  if (p.hang) return new Promise(() => {});
-  for (;;) {
-    const over = await openwhisk().activations.list({ name: 'patient', docs: true });
-    if (over.some((one) => one.response && !one.response.success)) return { boot, i: p.i };
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}`;
-    await put('patient', code, { ...limits(4, 4000), annotations: [{ key: 'provide-api-key', value: true }] });
+    // It tells when half of its time is over, so that those who come then have as much left when it is cut.
+    await hold('patient', 4, { timeout: 12000, first: 'if (p.hang) { setTimeout(tell, 6000); return new Promise(() => {}); }' });
     const hanging = run('patient', { hang: true });
-    // Later than the one that hangs, so that they are under way when it is cut.
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    const others = await Promise.all([1, 2].map((i) => run('patient', { i })));
+    await begun('patient', 1);
+    const others = Promise.all([1, 2].map((i) => run('patient', { i })));
+    await begun('patient', 3);
     const hung = await hanging;
-    assert.deepEqual(hung.result, { error: 'The action exceeded its time limits of 4000 milliseconds.' });
-    assert.deepEqual(others.map((ran) => [ran.status, ran.result.i]), [['success', 1], ['success', 2]]);
-    assert.equal(boots(others).size, 1);
+    await letGo('patient');
+    assert.deepEqual(hung.result, { error: 'The action exceeded its time limits of 12000 milliseconds.' });
+    const ended = await others;
+    assert.deepEqual(ended.map((ran) => [ran.status, ran.result.error, ran.result.i]), [['success', undefined, 1], ['success', undefined, 2]]);
+    assert.equal(boots(ended).size, 1);
     const next = await run('patient', { i: 3 });
-    assert.notEqual(next.result.boot, others[0].result.boot, 'an instance in which one timed out gets no other');
+    assert.notEqual(next.result.boot, ended[0].result.boot, 'an instance in which one timed out gets no other');
   },
   async 'an exception of one loses no other\'s result'() {
-    const code = `
-const boot = Math.random();
-const waiting = [];
-function main(p) {
-  if (p.throws) { setTimeout(() => waiting.forEach((go) => go()), 50); throw new Error('boom'); }
-  return new Promise((resolve) => { waiting.push(() => resolve({ boot, i: p.i })); if (p.last) resolve({ boot }); });
-}`;
-    await put('thrower', code, limits(4));
-    const first = await run('thrower', { last: true });
-    const others = [1, 2].map((i) => run('thrower', { i }));
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await hold('thrower', 4, { first: 'if (p.throws) throw new Error("boom"); if (p.tells) return { boot };' });
+    const first = await run('thrower', { tells: true });
+    const others = Promise.all([1, 2].map((i) => run('thrower', { i })));
+    await begun('thrower', 2);
     const threw = await run('thrower', { throws: true });
+    await letGo('thrower');
     assert.deepEqual([threw.status, threw.result.error], ['action developer error', 'An error has occurred: Error: boom']);
-    const runs = await Promise.all(others);
-    assert.deepEqual(runs.map((ran) => [ran.result.boot, ran.result.i]), [[first.result.boot, 1], [first.result.boot, 2]]);
-    assert.notEqual((await run('thrower', { last: true })).result.boot, first.result.boot);
+    const ended = await others;
+    assert.deepEqual(ended.map((ran) => [ran.result.boot, ran.result.i]), [[first.result.boot, 1], [first.result.boot, 2]]);
+    assert.notEqual((await run('thrower', { tells: true })).result.boot, first.result.boot);
   },
   async 'the end of the process is the end of all in it'() {
     const code = 'const inside = []; function main(p) { return new Promise((resolve) => { inside.push(1); if (inside.length === p.n) process.exit(1); }) }';
@@ -137,6 +152,5 @@ function main(p) {
     const ids = await Promise.all(Array.from({ length: 8 }, async (_, i) => (await send('POST', 'actions/meeting', { i, n: 8 })).json.activationId));
     const stored = await Promise.all(ids.map(record));
     assert.equal(new Set(stored.map((one) => one.response.result.boot)).size, 1);
-    await ended('meeting');
   },
 });

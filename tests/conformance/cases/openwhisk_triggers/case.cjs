@@ -102,7 +102,7 @@ cases({
     assert.deepEqual(runs.map((one) => one.response.result), [{ tick: 1 }, { tick: 1 }]);
     await ow.feeds.delete({ feedName, trigger: 'tick' });
     await assert.rejects(ow.feeds.get({ feedName, trigger: 'tick' }));
-    await ow.feeds.create({ feedName: '/whisk.system/alarms/once', trigger: 'tick', params: { date: Date.now() + 500, trigger_payload: { once: 1 } } });
+    await ow.feeds.create({ feedName: '/whisk.system/alarms/once', trigger: 'tick', params: { date: Date.now() + 4000, trigger_payload: { once: 1 } } });
     assert.equal((await ran('ticked', 3))[0].response.result.once, 1);
     await ow.feeds.create({ feedName: '/whisk.system/alarms/interval', trigger: 'tick', params: { minutes: 2 } });
     await ow.feeds.delete({ feedName: '/whisk.system/alarms/interval', trigger: 'tick' });
