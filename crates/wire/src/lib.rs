@@ -1,5 +1,5 @@
 //! What adapters share because it is a standard and not a provider's: HTTP/1.1 and h2c over any stream, bodies with
-//! limits, strictly delimited requests, hop-by-hop headers; and the trait by which a provider serves its part of the one address.
+//! limits, strictly delimited requests, hop-by-hop headers, the part of YAML that descriptions are written in; and the trait by which a provider serves its part of the one address.
 
 mod body;
 mod callers;
@@ -8,6 +8,7 @@ mod gate;
 mod headers;
 mod serve;
 mod surface;
+pub mod yaml;
 
 pub use body::{Body, BodyError, BoxError, TooSlow, channel, empty, full, read_limited, read_paced};
 pub use count::{RequestCount, UnderWay};

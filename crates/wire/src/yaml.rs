@@ -1,7 +1,9 @@
-//! The part of YAML in which `func.yaml` and `app.yaml` are written: mappings and lists in block and in flow style, plain and
-//! quoted scalars, comments. Anchors, tags, block scalars and several documents are refused by name, so that nothing is read
+//! The part of YAML in which people describe functions: mappings and lists in block and in flow style, plain and quoted
+//! scalars, block scalars, comments. Anchors, tags and several documents are refused by name, so that nothing is read
 //! otherwise than it was meant, and nothing unfolds.
 //! Source: YAML 1.2.2, chapters 6 to 8 and 10.3 (core schema).
+
+use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
@@ -13,17 +15,19 @@ const BYTES_MAX: usize = 256 * 1024;
 /// A text is not of this part of YAML.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
-pub(crate) struct YamlError {
+pub struct YamlError {
     line: usize,
     problem: String,
 }
 
-/// One line with something on it.
-#[derive(Debug, Clone, Copy)]
+/// One line with something on it; what a list in brackets or a block of text has below it belongs to it.
+#[derive(Debug, Clone)]
 struct Line<'a> {
     number: usize,
     indent: usize,
-    text: &'a str,
+    text: Cow<'a, str>,
+    /// The text that a `|` or `>` at its end stands for.
+    block: Option<String>,
 }
 
 fn wrong<T>(line: usize, problem: impl Into<String>) -> Result<T, YamlError> {
@@ -37,14 +41,27 @@ fn wrong<T>(line: usize, problem: impl Into<String>) -> Result<T, YamlError> {
 ///
 /// # Errors
 /// The first line that cannot be read, and why.
-pub(crate) fn read(text: &str) -> Result<Value, YamlError> {
+pub fn read(text: &str) -> Result<Value, YamlError> {
     if text.len() > BYTES_MAX {
         return wrong(1, format!("{} bytes, more than {BYTES_MAX}", text.len()));
     }
-    let mut lines = Vec::new();
-    for (at, raw) in text.lines().enumerate() {
-        let number = at + 1;
-        let content = without_comment(raw).trim_end();
+    let lines = lines(text)?;
+    let mut blocks = Blocks { lines, at: 0 };
+    let Some(first) = blocks.peek() else {
+        return Ok(Value::Null);
+    };
+    let value = blocks.node(first.indent, 0)?;
+    match blocks.peek() {
+        Some(rest) => wrong(rest.number, "the indentation does not fit"),
+        None => Ok(value),
+    }
+}
+
+fn lines(text: &str) -> Result<Vec<Line<'_>>, YamlError> {
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut raw = text.lines().enumerate().map(|(at, raw)| (at + 1, raw)).peekable();
+    while let Some((number, line)) = raw.next() {
+        let content = without_comment(line).trim_end();
         let bare = content.trim_start_matches(' ');
         if bare.is_empty() || (bare == "---" && lines.is_empty()) {
             continue;
@@ -55,21 +72,151 @@ pub(crate) fn read(text: &str) -> Result<Value, YamlError> {
         if bare == "---" || bare == "..." {
             return wrong(number, "more than one document");
         }
-        lines.push(Line {
+        let indent = content.len() - bare.len();
+        let mut line = Line {
             number,
-            indent: content.len() - bare.len(),
-            text: bare,
-        });
+            indent,
+            text: Cow::Borrowed(bare),
+            block: None,
+        };
+        if let Some((fold, end)) = block_indicator(value_of(bare), number)? {
+            let mut below = Vec::new();
+            let outer = indent + key_offset(bare);
+            while let Some((_, next)) = raw.next_if(|(_, next)| next.trim().is_empty() || indent_of(next) > outer) {
+                below.push(next);
+            }
+            line.block = Some(block_text(&below, fold, end));
+        } else if value_of(bare).starts_with(['[', '{']) {
+            // A list or mapping in brackets may go on below.
+            while open_brackets(&line.text) > 0
+                && let Some((_, next)) = raw.next()
+            {
+                let more = without_comment(next).trim();
+                line.text = Cow::Owned(format!("{} {more}", line.text));
+            }
+        }
+        lines.push(line);
     }
-    let mut blocks = Blocks { lines, at: 0 };
-    let Some(first) = blocks.peek() else {
-        return Ok(Value::Null);
+    Ok(lines)
+}
+
+fn indent_of(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
+}
+
+/// How far from the beginning of a line its key is: behind dashes, if it is an item's.
+fn key_offset(text: &str) -> usize {
+    let mut rest = text;
+    while let Some(inner) = item(rest) {
+        rest = inner;
+    }
+    if rest.contains(": ") {
+        text.len() - rest.len()
+    } else {
+        0
+    }
+}
+
+/// What stands behind dashes and a key.
+fn value_of(text: &str) -> &str {
+    let mut rest = text;
+    while let Some(inner) = item(rest) {
+        rest = inner;
+    }
+    if rest.starts_with(['[', '{']) {
+        return rest;
+    }
+    rest.split_once(": ").map_or(rest, |(_, value)| value.trim_start())
+}
+
+/// Brackets that are open at the end of a line, those in quotes aside.
+fn open_brackets(text: &str) -> usize {
+    let (mut quote, mut escaped, mut depth) = (None, false, 0_usize);
+    for c in value_of(text).chars() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some('"') if c == '\\' => escaped = true,
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            None if matches!(c, '[' | '{') => depth += 1,
+            None if matches!(c, ']' | '}') => depth = depth.saturating_sub(1),
+            None => {}
+        }
+    }
+    depth
+}
+
+/// How the lines of a block of text become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fold {
+    /// `|`: as they are.
+    Literal,
+    /// `>`: with spaces between.
+    Folded,
+}
+
+/// What becomes of the ends of lines at the end of a block of text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// One is kept.
+    Clip,
+    /// `-`: none is.
+    Strip,
+    /// `+`: all are.
+    Keep,
+}
+
+fn block_indicator(value: &str, line: usize) -> Result<Option<(Fold, End)>, YamlError> {
+    let (fold, rest) = match value.chars().next() {
+        Some('|') => (Fold::Literal, &value[1..]),
+        Some('>') => (Fold::Folded, &value[1..]),
+        _ => return Ok(None),
     };
-    let value = blocks.node(first.indent, 0)?;
-    match blocks.peek() {
-        Some(rest) => wrong(rest.number, "the indentation does not fit"),
-        None => Ok(value),
+    match rest {
+        "" => Ok(Some((fold, End::Clip))),
+        "-" => Ok(Some((fold, End::Strip))),
+        "+" => Ok(Some((fold, End::Keep))),
+        _ => wrong(line, format!("{value:?} is not read here; quote it if it is text")),
     }
+}
+
+/// The text of a block: its lines without the indentation of the first.
+fn block_text(lines: &[&str], fold: Fold, end: End) -> String {
+    let first = lines.iter().find(|line| !line.trim().is_empty());
+    let indent = first.map_or(0, |line| indent_of(line));
+    let cut = |line: &&str| line.get(indent.min(indent_of(line))..).unwrap_or_default().to_owned();
+    let bare: Vec<String> = lines.iter().map(cut).collect();
+    let filled = bare.iter().rposition(|line| !line.is_empty()).map_or(0, |at| at + 1);
+    let mut text = match fold {
+        Fold::Literal => bare[..filled].join("\n"),
+        Fold::Folded => folded(&bare[..filled]),
+    };
+    match end {
+        End::Strip => {}
+        End::Clip if filled > 0 => text.push('\n'),
+        End::Keep => text.extend(std::iter::repeat_n('\n', bare.len() - filled + usize::from(filled > 0))),
+        End::Clip => {}
+    }
+    text
+}
+
+/// Lines joined by spaces; empty ones and those further right keep their ends.
+fn folded(lines: &[String]) -> String {
+    let mut text = String::new();
+    for (at, line) in lines.iter().enumerate() {
+        if at > 0 {
+            let before = &lines[at - 1];
+            let apart = |line: &str| line.starts_with([' ', '\t']);
+            if line.is_empty() || apart(line) || apart(before) {
+                text.push('\n');
+            } else if !before.is_empty() {
+                text.push(' ');
+            }
+        }
+        text.push_str(line);
+    }
+    text
 }
 
 /// The line without what follows a `#` that begins it or stands after a space, outside quotes.
@@ -99,7 +246,7 @@ struct Blocks<'a> {
 
 impl<'a> Blocks<'a> {
     fn peek(&self) -> Option<Line<'a>> {
-        self.lines.get(self.at).copied()
+        self.lines.get(self.at).cloned()
     }
 
     /// The block that begins with this line.
@@ -110,33 +257,37 @@ impl<'a> Blocks<'a> {
         if depth > DEPTH_MAX {
             return wrong(line.number, format!("nested more than {DEPTH_MAX} deep"));
         }
-        if item(line.text).is_some() {
+        if item(&line.text).is_some() {
             return self.list(indent, depth);
         }
-        if key(line)?.is_some() {
+        if key(&line)?.is_some() {
             return self.mapping(indent, depth);
         }
         self.at += 1;
-        scalar(line.text, line.number, depth)
+        match line.block {
+            Some(text) => Ok(Value::String(text)),
+            None => scalar(&line.text, line.number, depth),
+        }
     }
 
     fn list(&mut self, indent: usize, depth: usize) -> Result<Value, YamlError> {
         let mut items = Vec::new();
         while let Some(line) = self.peek().filter(|line| line.indent == indent) {
-            let Some(rest) = item(line.text) else { break };
+            let Some(rest) = item(&line.text) else { break };
             if rest.is_empty() {
                 self.at += 1;
                 items.push(self.below(indent, depth)?);
                 continue;
             }
             // What follows the dash is a block that begins further right on the same line.
-            let inner = Line {
-                indent: indent + (line.text.len() - rest.len()),
-                text: rest,
+            let inner = indent + (line.text.len() - rest.len());
+            let rest = rest.to_owned();
+            self.lines[self.at] = Line {
+                indent: inner,
+                text: Cow::Owned(rest),
                 ..line
             };
-            self.lines[self.at] = inner;
-            items.push(self.node(inner.indent, depth + 1)?);
+            items.push(self.node(inner, depth + 1)?);
         }
         Ok(Value::Array(items))
     }
@@ -144,14 +295,14 @@ impl<'a> Blocks<'a> {
     fn mapping(&mut self, indent: usize, depth: usize) -> Result<Value, YamlError> {
         let mut members = Map::new();
         while let Some(line) = self.peek().filter(|line| line.indent == indent) {
-            let Some((name, rest)) = key(line)? else {
+            let Some((name, rest)) = key(&line)? else {
                 return wrong(line.number, "a line without ':' among keys");
             };
             self.at += 1;
-            let value = if rest.is_empty() {
-                self.value_below(indent, depth)?
-            } else {
-                scalar(rest, line.number, depth)?
+            let value = match &line.block {
+                Some(text) => Value::String(text.clone()),
+                None if rest.is_empty() => self.value_below(indent, depth)?,
+                None => scalar(rest, line.number, depth)?,
             };
             if members.insert(name.clone(), value).is_some() {
                 return wrong(line.number, format!("{name:?} is there twice"));
@@ -166,7 +317,7 @@ impl<'a> Blocks<'a> {
     /// What belongs to a key without a value on its line: a block further right, or a list at the same indentation.
     fn value_below(&mut self, indent: usize, depth: usize) -> Result<Value, YamlError> {
         match self.peek() {
-            Some(line) if line.indent == indent && item(line.text).is_some() => self.list(indent, depth + 1),
+            Some(line) if line.indent == indent && item(&line.text).is_some() => self.list(indent, depth + 1),
             _ => self.below(indent, depth),
         }
     }
@@ -188,8 +339,8 @@ fn item(text: &str) -> Option<&str> {
 }
 
 /// Key and the rest of a line of a mapping.
-fn key(line: Line<'_>) -> Result<Option<(String, &str)>, YamlError> {
-    let text = line.text;
+fn key<'a>(line: &'a Line<'_>) -> Result<Option<(String, &'a str)>, YamlError> {
+    let text = &*line.text;
     if text.starts_with(['{', '[']) {
         return Ok(None);
     }
@@ -444,11 +595,41 @@ float: 1.5
     }
 
     #[test]
+    fn blocks_of_text_and_brackets_over_lines_are_read() {
+        let text = "\
+code: |
+  def main(args):
+      return args  # no comment
+
+  # the end
+then: 1
+folded: >-
+  one
+  two
+
+  three
+";
+        let expected = json!({
+            "code": "def main(args):\n    return args  # no comment\n\n# the end\n",
+            "then": 1,
+            "folded": "one two\nthree",
+        });
+        assert_eq!(read(text).unwrap(), expected);
+        let text =
+            "list: [1, # one\n  {a: ']'},\n  2]\nmore:\n- - [a,\n    b]\n- k: |-\n    x\n  l: 2\nkept: |+\n  y\n\n";
+        let expected = json!({"list": [1, {"a": "]"}, 2], "more": [[["a", "b"]], {"k": "x", "l": 2}], "kept": "y\n\n"});
+        assert_eq!(read(text).unwrap(), expected);
+        assert_eq!(read("a: |\nb: >\n").unwrap(), json!({"a": "", "b": ""}));
+    }
+
+    #[test]
     fn what_is_not_read_is_refused_with_its_line() {
         for (text, line) in [
             ("a: &x 1\n", 1),
             ("a: 1\nb: *x\n", 2),
-            ("a: |\n  text\n", 1),
+            ("a: |2\n  text\n", 1),
+            ("a: [1,\n  2\n", 1),
+            ("- a: 1\n  b: !x 2\n", 2),
             ("a: 1\n  b: 2\n", 2),
             ("a: 1\na: 2\n", 2),
             ("a: 'x\n", 1),

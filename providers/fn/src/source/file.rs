@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use sonagi_wire::yaml;
 
-use super::yaml;
 use crate::annotations::Annotations;
 
 /// The names under which it may be in a folder, best first.

@@ -3,7 +3,6 @@
 
 mod cook;
 pub(crate) mod file;
-mod yaml;
 
 use std::collections::HashMap;
 use std::sync::Arc;
