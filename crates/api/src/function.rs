@@ -138,6 +138,48 @@ pub struct Deployed {
     pub url: Option<String>,
 }
 
+/// What to do with the archive in the body of `POST /projects`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectRequest {
+    /// Where; without it, the namespace of `account`, or of the provider's first account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The provider whose project it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The account in whose namespace it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// What the variables that its description names stand for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// One thing that a project has now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// What it is, in the provider's words.
+    pub kind: String,
+    /// Its name there.
+    pub name: String,
+    /// Whether it is new.
+    pub created: bool,
+    /// Its URL, if it has one.
+    pub url: Option<String>,
+}
+
+/// What the deployment of a project did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectDeployed {
+    /// Where.
+    pub namespace: String,
+    /// Everything that it describes, in the order in which it was made.
+    pub made: Vec<Made>,
+    /// What it says that has no effect here.
+    pub notes: Vec<String>,
+}
+
 /// One function.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Function {

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 
 /// On `POST /deploy`: a [`DeployRequest`](crate::DeployRequest), at most [`DOCUMENT_BYTES`] in base64.
 pub const DEPLOY: &str = "sonagi-deploy";
+/// On `POST /projects`: a [`ProjectRequest`](crate::ProjectRequest), at most [`DOCUMENT_BYTES`] in base64.
+pub const PROJECT: &str = "sonagi-project";
 /// On an answer of `invoke`: the invocation's id.
 pub const INVOCATION: &str = "sonagi-invocation";
 /// On an answer of `invoke`: `true` if the function failed; the body then is the error in the provider's shape.

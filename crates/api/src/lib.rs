@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | `GET /status` | | → [`Status`] |
 //! | `POST /deploy` | | zip archive, [`DeployRequest`] in the header [`header::DEPLOY`] → [`Deployed`] |
+//! | `POST /projects` | | zip archive, [`ProjectRequest`] in the header [`header::PROJECT`] → [`ProjectDeployed`] |
 //! | `GET /functions` | scope, `all=true` | → [`Functions`] |
 //! | `GET /functions/NAME` | scope, `values=true` shows variables' values | → [`Function`] |
 //! | `PATCH /functions/NAME` | scope | [`Settings`] → [`Function`] |
@@ -70,8 +71,8 @@ pub use client::{Client, ClientError, EventsFilter, Invoked, LogFilter, LogStrea
 pub use error::{ErrorBody, ErrorCode, ErrorDocument};
 pub use event::{CancelledEvent, Event, EventLife, EventTotals, Events, Repeated};
 pub use function::{
-    Accepted, Alias, AliasTarget, Aliases, DeployRequest, Deployed, Function, FunctionEgress, Functions, Provisioned,
-    Rollback, Settings, Split, UrlAccess, Version, Versions,
+    Accepted, Alias, AliasTarget, Aliases, DeployRequest, Deployed, Function, FunctionEgress, Functions, Made,
+    ProjectDeployed, ProjectRequest, Provisioned, Rollback, Settings, Split, UrlAccess, Version, Versions,
 };
 pub use log::{LogLine, LogSource};
 pub use platform::{Check, CheckState, Config, Doctor, Interpreter, Origin, Setting, Status};

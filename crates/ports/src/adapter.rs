@@ -121,6 +121,41 @@ pub struct Deployed {
     pub url: Option<String>,
 }
 
+/// A folder that describes several functions and what belongs to them, to make live.
+#[derive(Debug, Clone)]
+pub struct DeployProject {
+    /// Where.
+    pub namespace: Namespace,
+    /// The folder, as a zip archive.
+    pub archive: Bytes,
+    /// What the variables that its description names stand for.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// One thing that a project has now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// What it is, in the provider's words.
+    pub kind: String,
+    /// Its name there.
+    pub name: String,
+    /// Whether it is new.
+    pub created: bool,
+    /// Its URL, if it has one.
+    pub url: Option<String>,
+}
+
+/// What the deployment of a project did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectDeployed {
+    /// Where.
+    pub namespace: Namespace,
+    /// Everything that it describes, in the order in which it was made.
+    pub made: Vec<Made>,
+    /// What it says that has no effect here.
+    pub notes: Vec<String>,
+}
+
 /// One function, as people see it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FunctionView {
@@ -311,6 +346,17 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`AdapterError`].
     async fn deploy(&self, deploy: Deploy) -> Result<Deployed, AdapterError>;
+
+    /// Makes everything live that a folder describes, of a provider whose projects have a description of their own.
+    ///
+    /// # Errors
+    /// [`AdapterError`]; what was made before stays.
+    async fn deploy_project(&self, project: DeployProject) -> Result<ProjectDeployed, AdapterError> {
+        Err(AdapterError::Invalid {
+            message: format!("{} has no projects of several functions", project.namespace),
+            hint: Some("deploy the folder of each of its functions".to_owned()),
+        })
+    }
 
     /// Changes settings only.
     ///

@@ -25,8 +25,8 @@ pub mod fake;
 pub mod suite;
 
 pub use adapter::{
-    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, Listen, ListenTo, ListenView,
-    NativeAnswer, NativeCall, ProvisionedView, Settings, UrlAccess, VersionView,
+    AccountView, Adapter, AdapterError, AliasView, Deploy, DeployProject, Deployed, FunctionView, Listen, ListenTo,
+    ListenView, Made, NativeAnswer, NativeCall, ProjectDeployed, ProvisionedView, Settings, UrlAccess, VersionView,
 };
 pub use archive::{Archive, Filing, FilingFilter, FilingPart};
 pub use artifact::{ArchiveProblem, ArtifactError, ArtifactStore, CodeTree, TreeCheck};

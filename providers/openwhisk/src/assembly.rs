@@ -66,6 +66,7 @@ pub struct Whisk {
     pub(crate) invoker: Arc<Invoker>,
     pub(crate) limits: Arc<WhiskLimits>,
     pub(crate) address: SocketAddr,
+    pub(crate) api: Arc<Api>,
     front: Arc<Front>,
 }
 
@@ -98,14 +99,15 @@ impl Whisk {
         deps.deliveries.attach(Arc::clone(&invoker), Arc::clone(&accounts));
         let firing = Arc::clone(&alarms).run(Arc::clone(&invoker), Arc::clone(&accounts), deps.stop);
         deps.tasks.spawn(firing);
-        let front = Arc::new(Front::new(Arc::new(Api {
+        let api = Arc::new(Api {
             accounts: Arc::clone(&accounts),
             estate: Arc::clone(&estate),
             invoker: Arc::clone(&invoker),
             archive: deps.archive,
             limits: Arc::clone(&limits),
             alarms,
-        })));
+        });
+        let front = Arc::new(Front::new(Arc::clone(&api)));
         deps.contract.attach(Arc::clone(&front) as _);
         Ok(Self {
             accounts,
@@ -113,6 +115,7 @@ impl Whisk {
             invoker,
             limits,
             address: options.address,
+            api,
             front,
         })
     }

@@ -18,6 +18,7 @@ mod kinds;
 mod limits;
 mod names;
 mod native;
+mod project;
 mod routes;
 mod runtime;
 mod table;

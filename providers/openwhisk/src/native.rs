@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use sonagi_control::{Edit, EditError, FunctionEntry};
 use sonagi_model::{FunctionName, InvocationId, Namespace, Outside, Revision, RevisionId};
 use sonagi_ports::{
-    AccountView, Adapter, AdapterError, AliasView, Deploy, Deployed, FunctionView, NativeAnswer, NativeCall, Settings,
-    UrlAccess, VersionView,
+    AccountView, Adapter, AdapterError, AliasView, Deploy, DeployProject, Deployed, FunctionView, NativeAnswer,
+    NativeCall, ProjectDeployed, Settings, UrlAccess, VersionView,
 };
 
 use crate::accounts::{Account, AddError};
@@ -79,6 +79,21 @@ impl Whisk {
             return Err(invalid(message, "a name in a package is written PACKAGE/ACTION"));
         }
         Ok((FullName::new(own, package, action), account))
+    }
+
+    /// The account whose namespace this is.
+    pub(crate) fn account_of(&self, namespace: &Namespace) -> Result<Arc<Account>, AdapterError> {
+        Ok(self.named(namespace, "x")?.1)
+    }
+
+    /// The URL of an action, if it has one; its name may have its package before it.
+    pub(crate) fn url_of(&self, namespace: &str, name: &str) -> Option<String> {
+        let (package, name) = match name.split_once('/') {
+            Some((package, name)) => (Some(package), name),
+            None => (None, name),
+        };
+        let (_, record) = self.estate.action(&FullName::new(namespace, package, name))?;
+        self.url(&record)
     }
 
     fn entry(
@@ -408,6 +423,10 @@ impl Adapter for Whisk {
             created: old.is_none(),
             url: self.url(&record),
         })
+    }
+
+    async fn deploy_project(&self, project: DeployProject) -> Result<ProjectDeployed, AdapterError> {
+        self.make_project(project).await
     }
 
     async fn configure(

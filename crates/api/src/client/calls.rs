@@ -8,8 +8,8 @@ use super::query::Path;
 use super::{Client, ClientError, LogFilter, LogStream, Outgoing, RunFilter, Scope};
 use crate::{
     Accepted, Account, Accounts, Alias, AliasTarget, Aliases, BackupReport, BackupRequest, Config, DeployRequest,
-    Deployed, Doctor, Environment, Function, Functions, NewAccount, Rollback, Run, Runs, Settings, Status, Usage,
-    Version, Versions, header,
+    Deployed, Doctor, Environment, Function, Functions, NewAccount, ProjectDeployed, ProjectRequest, Rollback, Run,
+    Runs, Settings, Status, Usage, Version, Versions, header,
 };
 
 /// The answer to a synchronous call.
@@ -45,14 +45,36 @@ impl Client {
 
     /// Makes a zip archive live.
     pub async fn deploy(&self, request: &DeployRequest, archive: Bytes) -> Result<Deployed, ClientError> {
-        let mut outgoing = Outgoing::new(Method::POST, "/deploy".to_owned()).bytes(archive);
         let document = header::encode(request)?;
+        self.document(self.archive("/deploy", header::DEPLOY, document, archive)?)
+            .await
+    }
+
+    /// Makes everything live that a zip archive of a project describes.
+    pub async fn deploy_project(
+        &self,
+        request: &ProjectRequest,
+        archive: Bytes,
+    ) -> Result<ProjectDeployed, ClientError> {
+        let document = header::encode(request)?;
+        self.document(self.archive("/projects", header::PROJECT, document, archive)?)
+            .await
+    }
+
+    fn archive(
+        &self,
+        path: &str,
+        name: &'static str,
+        document: String,
+        archive: Bytes,
+    ) -> Result<Outgoing<'static>, ClientError> {
+        let mut outgoing = Outgoing::new(Method::POST, path.to_owned()).bytes(archive);
         let value = HeaderValue::try_from(document).map_err(|_| self.foreign("base64 is no header value"))?;
-        outgoing.headers.insert(HeaderName::from_static(header::DEPLOY), value);
+        outgoing.headers.insert(HeaderName::from_static(name), value);
         outgoing
             .headers
             .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
-        self.document(outgoing).await
+        Ok(outgoing)
     }
 
     /// Functions of one namespace.

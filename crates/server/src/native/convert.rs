@@ -5,8 +5,8 @@ use std::time::Duration;
 use sonagi_api as api;
 use sonagi_model::{Mebibytes, Outside, RunRecord, RunStatus, Start};
 use sonagi_ports::{
-    AccountView, AliasView, Deployed, FunctionView, LogLine, LogSource, ProvisionedView, Settings, UrlAccess, UsageRow,
-    VersionView,
+    AccountView, AliasView, Deployed, FunctionView, LogLine, LogSource, ProjectDeployed, ProvisionedView, Settings,
+    UrlAccess, UsageRow, VersionView,
 };
 
 use super::moment;
@@ -47,6 +47,20 @@ pub(super) fn deployed(deployed: Deployed) -> api::Deployed {
         size: deployed.size,
         created: deployed.created,
         url: deployed.url,
+    }
+}
+
+pub(super) fn project_deployed(deployed: ProjectDeployed) -> api::ProjectDeployed {
+    let made = deployed.made.into_iter().map(|made| api::Made {
+        kind: made.kind,
+        name: made.name,
+        created: made.created,
+        url: made.url,
+    });
+    api::ProjectDeployed {
+        namespace: deployed.namespace.to_string(),
+        made: made.collect(),
+        notes: deployed.notes,
     }
 }
 

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use http::{HeaderMap, StatusCode};
 use sonagi_api as api;
-use sonagi_ports::{AliasView, Deploy};
+use sonagi_ports::{AliasView, Deploy, DeployProject};
 
 use super::answer::Refusal;
 use super::convert::{self, Values};
@@ -21,7 +21,7 @@ pub(super) async fn deploy(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<api::Deployed>, Refusal> {
-    let request = deploy_request(&headers)?;
+    let request: api::DeployRequest = document_in(&headers, api::header::DEPLOY)?;
     let scope = ScopeParams {
         namespace: request.namespace,
         provider: request.provider,
@@ -29,10 +29,7 @@ pub(super) async fn deploy(
     };
     let place = shared.place(&scope)?;
     let _turn = shared.deploys.acquire().await.expect("the semaphore is never closed");
-    let archive = body::read(body, "archive", shared.limits.archive).await?;
-    if archive.is_empty() {
-        return Err(Refusal::invalid("the body has no archive").hint("send the zip archive as the body"));
-    }
+    let archive = archive_in(&shared, body).await?;
     let deployed = place
         .adapter
         .deploy(Deploy {
@@ -46,8 +43,37 @@ pub(super) async fn deploy(
     Ok(Json(convert::deployed(deployed)))
 }
 
-fn deploy_request(headers: &HeaderMap) -> Result<api::DeployRequest, Refusal> {
-    let header = api::header::DEPLOY;
+pub(super) async fn deploy_project(
+    State(shared): SharedState,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<api::ProjectDeployed>, Refusal> {
+    let request: api::ProjectRequest = document_in(&headers, api::header::PROJECT)?;
+    let scope = ScopeParams {
+        namespace: request.namespace,
+        provider: request.provider,
+        account: request.account,
+    };
+    let place = shared.place(&scope)?;
+    let _turn = shared.deploys.acquire().await.expect("the semaphore is never closed");
+    let project = DeployProject {
+        namespace: place.namespace,
+        archive: archive_in(&shared, body).await?,
+        variables: request.variables,
+    };
+    let deployed = place.adapter.deploy_project(project).await?;
+    Ok(Json(convert::project_deployed(deployed)))
+}
+
+async fn archive_in(shared: &Shared, body: Body) -> Result<bytes::Bytes, Refusal> {
+    let archive = body::read(body, "archive", shared.limits.archive).await?;
+    if archive.is_empty() {
+        return Err(Refusal::invalid("the body has no archive").hint("send the zip archive as the body"));
+    }
+    Ok(archive)
+}
+
+fn document_in<T: serde::de::DeserializeOwned>(headers: &HeaderMap, header: &str) -> Result<T, Refusal> {
     let Some(value) = headers.get(header) else {
         return Err(Refusal::invalid(format!("the header {header} is missing"))
             .hint("it holds the deployment's JSON document in base64"));

@@ -149,6 +149,7 @@ pub fn router(state: NativeState) -> Router {
     let routes = Router::new()
         .route("/status", get(platform::status))
         .route("/deploy", post(functions::deploy))
+        .route("/projects", post(functions::deploy_project))
         .route("/functions", get(functions::list))
         .route(
             "/functions/{name}",

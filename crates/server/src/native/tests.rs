@@ -108,6 +108,7 @@ async fn every_refusal_is_an_error_document() {
         ("PATCH /sonagi/v1/functions/f", "", &large, 413, "more than 200 bytes"),
         ("POST /sonagi/v1/deploy", "", "zip", 400, "sonagi-deploy is missing"),
         ("POST /sonagi/v1/deploy", "&&", "zip", 400, "not base64"),
+        ("POST /sonagi/v1/projects", "", "zip", 400, "sonagi-project is missing"),
         ("POST /sonagi/v1/deploy", &good, "", 400, "has no archive"),
         ("POST /sonagi/v1/deploy", &good, &large, 413, "more than 1000 bytes"),
         ("POST /sonagi/v1/deploy", &elsewhere, "zip", 404, "is not served"),

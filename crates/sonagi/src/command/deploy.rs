@@ -16,13 +16,15 @@ use crate::failure::{Failure, Result};
 use crate::progress::watch;
 use crate::project::manifest::Manifest;
 use crate::project::source::{Install, Options, Source};
+use crate::project::whole::Whole;
 use crate::project::{Project, Wish};
 use crate::{output, values};
 
 /// Make source code live: a folder, a file, or a zip archive
 ///
 /// What kind of function it is is read from the files and said aloud; dependencies (requirements.txt, package.json,
-/// Cargo.toml) are installed. A `sonagi.toml` in the folder may set name, as, runtime, handler, memory, timeout, scratch, egress,
+/// Cargo.toml) are installed. A folder with OpenWhisk's `manifest.yaml` is a project: all that it describes is made, and
+/// `--env` and the environment give the variables that it names. A `sonagi.toml` in the folder may set name, as, runtime, handler, memory, timeout, scratch, egress,
 /// description, url and [env]; flags win over it.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -31,6 +33,7 @@ Examples:
   sonagi deploy hello.py
   sonagi deploy app --name shop --memory 512 --timeout 30s --env MODE=fast
   sonagi deploy build/function.zip --runtime python3.11 --handler app.handler
+  sonagi deploy shop --env DB=local      a folder with manifest.yaml, with a value for its $DB
   sonagi deploy app --url signed         only signed requests reach its URL; `none`: it has none")]
 pub struct Deploy {
     #[command(flatten)]
@@ -152,6 +155,9 @@ impl Prepared {
 impl Deploy {
     /// Does it.
     pub async fn run(self, global: &Global) -> Result {
+        if let Some((source, whole)) = self.wanted.whole()? {
+            return self.several(global, source, &whole).await;
+        }
         let reading = self.wanted.read()?;
         // The platform is asked before anything is built: it says which interpreters it has, and that it is there.
         let client = global.client()?;
@@ -182,7 +188,48 @@ impl Deploy {
     }
 }
 
+impl Deploy {
+    /// Deploys a project of several functions.
+    async fn several(&self, global: &Global, source: Source, whole: &Whole) -> Result {
+        let wanted = &self.wanted;
+        let flags = [
+            ("--name", wanted.name.is_some()),
+            ("--runtime", wanted.runtime.is_some()),
+            ("--handler", wanted.handler.is_some()),
+            ("--memory", wanted.memory.is_some()),
+            ("--timeout", wanted.timeout.is_some()),
+            ("--scratch", wanted.scratch.is_some()),
+            ("--egress", wanted.egress.is_some()),
+            ("--url", wanted.url.is_some()),
+            ("--description", wanted.description.is_some()),
+        ];
+        if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
+            let message = format!("{flag} is for one function, and {} describes several", whole.file);
+            return Err(Failure::usage(message).hint("write it there, or deploy the folder of one function"));
+        }
+        let client = global.client()?;
+        let status = client.status().await?;
+        let how = super::whole::How {
+            interpreters: &status.interpreters,
+            install: wanted.install(),
+            cache: wanted.cache(|| Ok(global.data()?.join("build-cache")))?,
+            variables: &wanted.env,
+        };
+        super::whole::deploy(global, &client, source, whole, how).await
+    }
+}
+
 impl Wanted {
+    /// The project of several functions that is deployed, if it is one.
+    fn whole(&self) -> Result<Option<(Source, Whole)>> {
+        let source = Source::open(&self.path)?;
+        let wish = Wish {
+            provider: self.provider.clone().or(source.manifest()?.provider),
+            ..Wish::default()
+        };
+        Ok(source.whole(&wish).map(|whole| (source, whole)))
+    }
+
     /// What is deployed.
     pub(super) fn path(&self) -> &Path {
         &self.path

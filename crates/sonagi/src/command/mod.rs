@@ -28,3 +28,4 @@ pub mod show;
 pub mod up;
 pub mod usage;
 pub mod versions;
+mod whole;

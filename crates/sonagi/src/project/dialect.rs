@@ -77,7 +77,7 @@ pub const DIALECTS: &[Dialect] = &[
         naming: Naming::Colon,
         mark: Some(("manifest.yaml", "packages:")),
         told: Told::ByCode,
-        favorites: ["", ""],
+        favorites: ["3.11", "20"],
     },
     Dialect {
         provider: "fn",

@@ -14,6 +14,7 @@ mod runtime;
 mod rust;
 mod script;
 pub mod source;
+pub mod whole;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use sonagi_api::Interpreter;
 use super::dialect::Told;
 use super::files::{Archive, Files, Folder};
 use super::manifest::{self, Manifest};
+use super::whole::{self, Part, Whole};
 use super::{Code, Dependencies, Language, Project, Unrecognized, Wish, name, pack, recognize};
 use crate::build::{BuildError, Cache, Job, Reuse, build};
 use crate::exit::Exit;
@@ -156,6 +157,37 @@ impl Source {
         Ok(project)
     }
 
+    /// The project of several functions that it is, if it is one.
+    pub fn whole(&self, wish: &Wish) -> Option<Whole> {
+        match self {
+            Self::Folder { folder, .. } => whole::whole(folder, wish),
+            Self::Archive { files, .. } => whole::whole(files, wish),
+            Self::File { .. } => None,
+        }
+    }
+
+    /// Installs what the parts of a project need, and packs all of it.
+    pub async fn make_whole(self, whole: &Whole, options: &Options<'_>) -> Result<Vec<u8>> {
+        let (root, mut folder) = match self {
+            Self::Archive { bytes, .. } => return Ok(bytes),
+            Self::Folder { root, folder } | Self::File { path: root, folder, .. } => (root, folder),
+        };
+        let reuse = match options.install {
+            Install::Needed => Some(Reuse::Same),
+            Install::Again => Some(Reuse::Nothing),
+            Install::Nothing => None,
+        };
+        let parts = if reuse.is_some() {
+            whole.parts(&folder)?
+        } else {
+            Vec::new()
+        };
+        for part in parts {
+            install_part(&root, &mut folder, &part, options, reuse.unwrap_or(Reuse::Same)).await?;
+        }
+        pack::zip(&folder).map_err(|error| Failure::new(Exit::Build, chain(&error)))
+    }
+
     /// The function's name: the one that was given, or one made from the path.
     pub fn name(&self, given: Option<&str>) -> Result<String> {
         if let Some(given) = given {
@@ -189,6 +221,47 @@ impl Source {
             folder.make_executable(project.dialect.own_program);
         }
         pack::zip(&folder).map_err(|error| Failure::new(Exit::Build, chain(&error)))
+    }
+}
+
+/// Installs what one folder of a project needs, into that folder.
+async fn install_part(
+    root: &Path,
+    folder: &mut Folder,
+    part: &Part,
+    options: &Options<'_>,
+    reuse: Reuse,
+) -> Result<()> {
+    let cache = Cache::open(options.cache.clone())?;
+    let root = root.join(&part.folder);
+    let job = Job {
+        root: &root,
+        dialect: part.project.dialect,
+        dependencies: &part.project.dependencies,
+        interpreters: part
+            .project
+            .interpreters(&part.runtime, part.language, options.interpreters),
+        reuse,
+    };
+    let built = build(&job, &cache).await?;
+    let built = if part.folder.is_empty() {
+        built
+    } else {
+        built.below(&part.folder)
+    };
+    if part.language == Language::Node {
+        let installed = root_of(&part.folder, "node_modules/");
+        folder.remove(|path| path.starts_with(&installed));
+    }
+    folder.add_below(built);
+    Ok(())
+}
+
+fn root_of(folder: &str, inner: &str) -> String {
+    if folder.is_empty() {
+        inner.to_owned()
+    } else {
+        format!("{folder}/{inner}")
     }
 }
 

@@ -206,7 +206,8 @@ impl Api {
         }
     }
 
-    async fn route(&self, call: Call) -> Answer {
+    /// Answers an authenticated request.
+    pub(crate) async fn route(&self, call: Call) -> Answer {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         let own = call.account.namespace.clone();
         let unknown = || WhiskError::new(StatusCode::NOT_FOUND, "The requested resource could not be found.");

@@ -97,7 +97,7 @@ impl Api {
             .find(|api| api.title() == name)
     }
 
-    async fn create_route(
+    pub(crate) async fn create_route(
         &self,
         own: &str,
         message: &Map<String, Value>,

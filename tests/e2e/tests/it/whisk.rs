@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sonagi_testkit::platform::PATIENCE;
-use sonagi_testkit::{Answer, Client, Environment, Platform, Setup, until};
+use sonagi_testkit::{Answer, Client, Environment, Platform, Project, Setup, until};
 
 /// A namespace's client: plain requests with its key.
 struct Whisk {
@@ -84,6 +84,8 @@ async fn activations_survive_a_kill() {
         .await;
     let done = whisk.ok("POST", "actions/echo?blocking=true", &json!({ "n": 1 })).await;
     let id = done["activationId"].as_str().expect("an id").to_owned();
+    // Records are written behind the answer: one that could be read is there for good.
+    whisk.record(&id).await;
     // What is accepted runs, whatever happens next.
     let slow = "import time\ndef main(args):\n    time.sleep(1)\n    return args";
     whisk.action("slow", slow).await;
@@ -176,6 +178,118 @@ async fn providers_share_a_platform_and_nothing_else() {
     assert_eq!(shown["provider_name"], "/guest/shared-name");
     let invoked = whisk.platform.cli().run(&["invoke", "shared-name", "{\"a\": 1}"]).await;
     assert_eq!(invoked.expect("invoke").trim(), "{\"a\":1}");
+}
+
+const MANIFEST: &str = "\
+project:
+  name: demo
+  packages:
+    demo:
+      inputs: {greeting: $GREETING}
+      actions:
+        hello:
+          function: src/hello.js
+          web: true
+          inputs: {place: {type: string, value: here}}
+        count:
+          function: count
+          limits: {timeout: 20000}
+      sequences:
+        both: {actions: 'count, hello'}
+      triggers:
+        tick:
+          feed: /whisk.system/alarms/alarm
+          inputs: {cron: '* * * * * *', trigger_payload: {text: ticked}, maxTriggers: 2}
+      rules:
+        on-tick: {trigger: tick, action: count}
+      apis:
+        demo: {demo: {hello: {hello: GET}}}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one story")]
+async fn a_manifest_becomes_all_that_it_describes() {
+    let whisk = Whisk::start(Setup::new()).await;
+    let project = Project::new("demo")
+        .with("manifest.yaml", MANIFEST)
+        .with(
+            "src/hello.js",
+            "const main = (p) => ({ body: `${p.greeting} ${p.place} ${p.n || 0}` });",
+        )
+        .with(
+            "count/__main__.py",
+            "import helper\ndef main(args):\n    return {'n': helper.length(args)}\n",
+        )
+        .with("count/helper.py", "def length(args):\n    return len(args['text'])\n");
+    let cli = whisk.platform.cli();
+    let unset = cli.run(&["deploy", project.as_str()]).await;
+    let part = "packages.demo.inputs.greeting: the variable GREETING is not set";
+    assert!(!unset.success && unset.stderr.contains(part), "{}", unset.stderr);
+    let arguments = ["deploy", project.as_str(), "--env", "GREETING=good day"];
+    let deployed = cli.json(&arguments).await;
+    let names: Vec<_> = deployed["made"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|made| &made["name"])
+        .collect();
+    let expected = [
+        "demo",
+        "demo/hello",
+        "demo/count",
+        "demo/both",
+        "tick",
+        "on-tick",
+        "GET /demo/hello",
+    ];
+    assert_eq!(names, expected);
+    let both = whisk
+        .ok(
+            "POST",
+            "actions/demo/both?blocking=true&result=true",
+            &json!({ "text": "abc" }),
+        )
+        .await;
+    assert_eq!(both, json!({ "body": "good day here 3" }));
+    // The web action by its URL, and by the API's.
+    for made in [1, 6] {
+        let url = deployed["made"][made]["url"].as_str().expect("a URL");
+        let path = url.strip_prefix(whisk.platform.endpoint()).expect("an address here");
+        let answer = whisk
+            .platform
+            .http()
+            .send("GET", path, &[], "")
+            .await
+            .expect("an answer");
+        assert_eq!((answer.status.as_u16(), answer.text()), (200, "good day here 0".into()));
+    }
+    until("the alarm", PATIENCE, async || {
+        let listed = whisk
+            .ok("GET", "activations?name=demo/count&docs=true", &Value::Null)
+            .await;
+        let ticked = listed
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|one| one["response"]["result"]["n"] == 6)
+            .count();
+        (ticked == 2).then_some(())
+    })
+    .await;
+    // Again: nothing is new.
+    let again = cli.json(&arguments).await;
+    assert!(
+        again["made"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .all(|made| made["created"] == false),
+        "{again}"
+    );
+    project.write("manifest.yaml", MANIFEST.replace("function: count", "funktion: count"));
+    let refused = cli.run(&arguments).await;
+    let part = "manifest.yaml: project.packages.demo.actions.count.funktion: this key is not known here";
+    assert!(!refused.success && refused.stderr.contains(part), "{}", refused.stderr);
 }
 
 #[test]
