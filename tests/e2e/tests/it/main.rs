@@ -6,6 +6,7 @@ mod dev;
 mod documents;
 mod egress;
 mod failures;
+mod fnproject;
 mod freeze;
 mod inside;
 mod integrity;
