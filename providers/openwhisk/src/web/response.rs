@@ -184,7 +184,9 @@ fn status(value: &Value) -> Option<StatusCode> {
         Value::String(text) => text.trim().parse().ok()?,
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    StatusCode::from_u16(u16::try_from(number).ok()?).ok()
+    let status = StatusCode::from_u16(u16::try_from(number).ok()?).ok()?;
+    // One of those would have to be followed by another answer.
+    (!status.is_informational()).then_some(status)
 }
 
 fn headers(given: &Map<String, Value>) -> Option<HeaderMap> {
