@@ -5,11 +5,13 @@
 
 pub mod client;
 pub mod containers;
+pub mod direct;
 pub mod functions;
 pub mod outside;
 pub mod peers;
 pub mod process;
 pub mod proxy;
+pub mod stubs;
 pub mod suites;
 
 pub use sonagi_measure::{load, machine, pin, report, stats};

@@ -7,6 +7,7 @@ mod deploy;
 mod floor;
 mod idle;
 mod peers;
+mod routes;
 mod thaw;
 mod warm;
 
@@ -23,7 +24,7 @@ use crate::report::{Figure, Report};
 
 /// Names of all suites, in the order in which they run.
 pub const ALL: &[&str] = &[
-    "warm", "cold", "burst", "peers", "floor", "deploy", "idle", "thaw", "density",
+    "warm", "cold", "burst", "peers", "floor", "deploy", "idle", "thaw", "density", "routes",
 ];
 
 /// Memory of functions under measurement: a whole core by the provider's rule.
@@ -68,6 +69,7 @@ impl Context {
             "floor" => floor::run(self).await?,
             "thaw" => thaw::run(self).await?,
             "density" => density::run(self).await?,
+            "routes" => routes::run(self).await?,
             "deploy" => deploy::run(self).await?.into(),
             "idle" => idle::run(self).await?,
             other => bail!("no suite {other:?}: there are {}", ALL.join(", ")),
