@@ -431,7 +431,7 @@ pub trait Adapter: Send + Sync + std::fmt::Debug {
                 "{} has no queues and buckets that functions are run by",
                 self.provider()
             ),
-            hint: Some("queues and buckets are those of aws functions".to_owned()),
+            hint: Some("`sonagi on cron` and `sonagi on bus` run functions of every provider".to_owned()),
         })
     }
 

@@ -2,7 +2,7 @@
 //! would create one is refused by name. Beside them the small configurations that tools ask for.
 
 use http::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use sonagi_control::Edit;
 use sonagi_wire::Body;
 
@@ -25,12 +25,6 @@ const fn update_runtime_on(value: UpdateRuntimeOn) -> &'static str {
         UpdateRuntimeOn::Auto => "Auto",
         UpdateRuntimeOn::FunctionUpdate => "FunctionUpdate",
     }
-}
-
-/// An empty listing under this key.
-pub(super) fn empty_list(key: &str) -> Response<Body> {
-    let list: Value = json!({ key: [] });
-    answer(StatusCode::OK, &list)
 }
 
 impl Control {

@@ -3,7 +3,6 @@
 use http::Response;
 use sonagi_wire::Body;
 
-use super::absent::empty_list;
 use super::event_invoke::Merge;
 use super::operations::ControlOperation;
 use super::{Control, ControlCall};

@@ -1,3 +1,5 @@
+//! Tests of what a manifest comes to.
+
 use serde_json::json;
 use sonagi_wire::yaml;
 

@@ -194,7 +194,7 @@ mod tests {
             .map(|wanted| (wanted.port, wanted.path.as_str(), wanted.items));
         match expected {
             Ok(expected) => assert_eq!(got, Ok(expected), "{change}"),
-            Err(part) => assert!(got.clone().is_err_and(|text| text.contains(part)), "{change}: {got:?}"),
+            Err(part) => assert!(got.is_err_and(|text| text.contains(part)), "{change}: {got:?}"),
         }
     }
 
