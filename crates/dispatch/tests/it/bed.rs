@@ -63,6 +63,7 @@ impl Bed {
         };
         let revision = Revision {
             artifact,
+            beside: None,
             ..sample::revision(&function)
         };
         Self {

@@ -55,6 +55,7 @@ impl Bed {
         Arc::new(Revision {
             id: RevisionId::generate(),
             artifact: self.artifact.clone(),
+            beside: None,
             ..sample::revision(&sample::function("pooled"))
         })
     }

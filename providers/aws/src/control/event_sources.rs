@@ -235,13 +235,14 @@ impl Control {
     }
 
     async fn make_mapping(&self, place: &Place, input: MappingInput) -> Result<Arc<Live>, LambdaError> {
+        let source = input.event_source_arn.clone();
+        let name = source.as_deref().map(QueueName::of_arn);
+        if name.as_ref().is_some_and(Option::is_none) {
+            return Err(LambdaError::not_offered("Event sources other than SQS queues are"));
+        }
         check(&input)?;
-        let source = input
-            .event_source_arn
-            .clone()
-            .ok_or_else(|| LambdaError::invalid("Unrecognized event source."))?;
-        let name = QueueName::of_arn(&source)
-            .ok_or_else(|| LambdaError::not_offered("Event sources other than SQS queues are"))?;
+        let unknown = || LambdaError::invalid("Unrecognized event source.");
+        let (source, name) = source.zip(name.flatten()).ok_or_else(unknown)?;
         let named = self.mapped_function(place, input.function_name.as_deref())?;
         self.check_queue(place, &name, &named)?;
         let mut record = merge(

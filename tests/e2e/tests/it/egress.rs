@@ -84,18 +84,20 @@ def direct(address):
         return 'refused'
 def handler(event, context):
     begun = time.monotonic()
+    # A resolver that is not told that there is none waits for 5 s.
     try:
         socket.getaddrinfo('page.test', 80)
         resolved = True
     except OSError:
         resolved = False
+    took = time.monotonic() - begun
     return {
         'fetched': {url: fetch(url) for url in event.get('fetch', [])},
         'tunnelled': {address: tunnel(address) for address in event.get('tunnel', [])},
         'direct': direct(('203.0.113.2', 80)),
         'variables': sorted(name for name in os.environ if 'proxy' in name.lower()),
         'resolved': resolved,
-        'quick': time.monotonic() - begun < 0.1,
+        'quick': took < 4,
     }
 ";
 

@@ -78,7 +78,8 @@ async fn a_second_signal_stops_at_once() {
     .await;
     platform.ask_to_stop();
     platform.ended().await;
-    assert!(begun.elapsed() < Duration::from_secs(30));
+    // Far from the end of the call.
+    assert!(begun.elapsed() < Duration::from_secs(200));
     assert!(platform.leftovers().is_empty(), "{:?}", platform.leftovers());
 }
 
@@ -155,11 +156,12 @@ async fn what_was_acknowledged_survives_sudden_death() {
         let prefix = format!("life{life}");
         let arguments = ["-c", WRITER, prefix.as_str()];
         let death = async {
-            // The moment differs from life to life, counted from the first acknowledged function.
-            let first = format!("/functions/{prefix}-0");
-            until("the first function", PATIENCE, async || {
+            // The moment differs from life to life, counted from the second function: by then the writer has said that the
+            // first one was acknowledged.
+            let second = format!("/functions/{prefix}-1");
+            until("the second function", PATIENCE, async || {
                 platform
-                    .native_answer("GET", &first, "")
+                    .native_answer("GET", &second, "")
                     .await
                     .status
                     .is_success()

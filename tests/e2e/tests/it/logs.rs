@@ -33,8 +33,11 @@ def handler(event, context):
         let expected: Vec<_> = (0..50).map(|i| format!("line {i}")).collect();
         assert_eq!(texts, expected);
     }
-    let shown = platform.cli().run(&["logs", "wordy"]).await.expect("logs");
-    assert!(shown.contains("line 49") && shown.contains("REPORT"), "{shown}");
+    until("the report behind the lines", PATIENCE, async || {
+        let shown = platform.cli().run(&["logs", "wordy"]).await.expect("logs");
+        (shown.contains("line 49") && shown.contains("REPORT")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

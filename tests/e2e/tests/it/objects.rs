@@ -97,7 +97,7 @@ async fn check(platform: &Platform, known: &Acknowledged) {
     for key in &known.removed {
         assert!(!found.contains(key.as_str()), "{key} was removed");
     }
-    until("every event", PATIENCE, async || {
+    until("every event", 3 * PATIENCE, async || {
         let seen = Client::Boto3.text(SEEN, &environment).await.expect("what was told");
         let told = |key: &String, what: &str| seen.contains(&format!("/{key}/{what}\n"));
         let stored = known.stored.iter().all(|key| told(key, "ObjectCreated:Put"));

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sonagi_e2e::{deploy, python, runs};
-use sonagi_testkit::{Platform, Setup};
+use sonagi_e2e::{deploy, log_lines, python, runs};
+use sonagi_testkit::platform::PATIENCE;
+use sonagi_testkit::{Platform, Setup, until};
 use tokio::task::JoinSet;
 
 /// Calls a function many times at once; statuses and bodies.
@@ -62,18 +63,26 @@ async fn each_concurrent_call_has_an_instance_of_its_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_reserved_is_refused_at_once() {
     let platform = Arc::new(Platform::up().await);
-    deploy(
-        &platform,
-        &python("capped", "(time.sleep(2), 'done')[1]"),
-        &["--timeout", "20s"],
-    )
-    .await;
+    // Longer than the test: its first two calls are under way until the platform ends.
+    let endless = python("capped", "(print('begun', flush=True), time.sleep(600))");
+    deploy(&platform, &endless, &["--timeout", "900s"]).await;
     let settings = json!({"reserved_concurrency": 2}).to_string();
     platform.native("PATCH", "/functions/capped", settings).await;
-    let answers = at_once(&platform, "capped", 6, &json!({})).await;
-    let statuses: Vec<_> = answers.iter().map(|(status, _)| *status).collect();
-    let count = |wanted: u16| statuses.iter().filter(|status| **status == wanted).count();
-    assert_eq!((count(200), count(429)), (2, 4), "{answers:?}");
+    let (held, begun) = (Arc::clone(&platform), Arc::clone(&platform));
+    let refused = async {
+        until("two calls under way", PATIENCE, async || {
+            let lines = log_lines(&begun, "capped").await;
+            (lines.iter().filter(|line| line["text"] == "begun").count() == 2).then_some(())
+        })
+        .await;
+        at_once(&platform, "capped", 4, &json!({})).await
+    };
+    let nothing = json!({});
+    let answers = tokio::select! {
+        ended = at_once(&held, "capped", 2, &nothing) => panic!("{ended:?}"),
+        answers = refused => answers,
+    };
+    assert!(answers.iter().all(|(status, _)| *status == 429), "{answers:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

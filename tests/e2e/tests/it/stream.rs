@@ -10,7 +10,7 @@ const SOURCE: &str = r"
 export const handler = awslambda.streamifyResponse(async (event, stream) => {
   for (let i = 0; i < 4; i++) {
     stream.write(`part ${i};`);
-    await new Promise((done) => setTimeout(done, 300));
+    await new Promise((done) => setTimeout(done, 600));
   }
   stream.end();
 });
@@ -48,11 +48,12 @@ async fn parts_arrive_while_the_function_runs() {
             (200, "part 0;part 1;part 2;part 3;"),
             "{start}"
         );
-        assert!(answer.parts.len() >= 4, "{start}: {:?}", answer.parts);
-        let between = answer.parts[3].0.saturating_sub(answer.parts[0].0);
+        // A client that gets no processor for a while finds several parts at once, but never all: they take 1.8 s.
+        assert!(answer.parts.len() >= 2, "{start}: {:?}", answer.parts);
+        let before_end = answer.took.saturating_sub(answer.parts[0].0);
         assert!(
-            between > Duration::from_millis(700),
-            "{start}: the parts came within {between:?}"
+            before_end > Duration::from_millis(500),
+            "{start}: the first part came {before_end:?} before the end"
         );
     }
 }

@@ -142,7 +142,7 @@ async fn too_many_at_once_are_refused() {
     whisk
         .action(
             "slow",
-            "import time\ndef main(args):\n    time.sleep(2)\n    return args",
+            "import time\ndef main(args):\n    time.sleep(6)\n    return args",
         )
         .await;
     let empty = json!({});

@@ -596,9 +596,10 @@ mod tests {
         assert_eq!(registry.begin_end(), Ending::First);
         assert_eq!(registry.shut_down(Why::Failure, 5), [0_u8; 0]);
         let told = registry.next(b).await.unwrap();
-        assert!(
-            told.body.starts_with(br#"{"deadlineMs":5,"eventType":"SHUTDOWN""#),
-            "{told:?}"
+        let told: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!(
+            told,
+            serde_json::json!({ "eventType": "SHUTDOWN", "shutdownReason": "failure", "deadlineMs": 5 })
         );
         assert!(waits(registry.all_gone()).await);
         registry.ended(1, End::Exited(0));
@@ -619,10 +620,13 @@ mod tests {
             .unwrap();
         let failure = registry.state.lock().failure.clone().unwrap();
         let body = failure.error(Some("id")).body;
-        let text = String::from_utf8(body).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(
-            text,
-            r#"{"errorMessage":"RequestId: id Error: Extension.NoConfig","errorType":"Extension.InitError"}"#
+            document,
+            serde_json::json!({
+                "errorMessage": "RequestId: id Error: Extension.NoConfig",
+                "errorType": "Extension.InitError"
+            })
         );
     }
 }

@@ -236,8 +236,9 @@ def test_what_is_not_offered_says_so():
         with kit.refused("ResourceNotFoundException", 404):
             api.get_layer_version(LayerName="l", VersionNumber=1)
         with kit.refused("InvalidParameterValueException", 400, "not offered"):
-            api.create_event_source_mapping(FunctionName=name, EventSourceArn="arn:aws:sqs:us-east-1:000000000000:q")
-        with kit.refused("InvalidParameterValueException", 400, "not offered"):
+            api.create_event_source_mapping(FunctionName=name, EventSourceArn="arn:aws:kinesis:us-east-1:000000000000:stream/s",
+                                            StartingPosition="LATEST")
+        with kit.refused("InvalidParameterValueException", 400, "Could not unzip uploaded file"):
             api.publish_layer_version(LayerName="l", Content={"ZipFile": b"x"})
         with kit.refused("InvalidParameterValueException", 400, "does not exist"):
             api.update_function_configuration(
