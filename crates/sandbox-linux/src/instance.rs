@@ -22,7 +22,8 @@ use crate::wire::{Kind, Report};
 /// SIGKILL.
 const KILLED: i32 = 9;
 
-/// How old the peak of memory that is told may be. The kernel takes longer to give a program more than a few pages.
+/// How old the peak of memory that is told may be: what a call that came this soon after another used on top is told with
+/// the next one.
 const PEAK_AGE: Duration = Duration::from_millis(10);
 
 /// A program that runs in its cell.

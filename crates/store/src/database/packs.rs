@@ -223,3 +223,28 @@ pub(super) fn between(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use sonagi_ports::fake::sample;
+
+    use super::*;
+
+    #[test]
+    fn a_pack_is_a_fraction_of_its_records_and_damage_is_an_error() {
+        let function = sample::function("packed");
+        let mut lines = String::new();
+        for i in 0..WORTH_PACKING as u64 {
+            let run = sample::run(&function, sample::NOW.plus(Duration::from_micros(i * 731)));
+            lines += &KeptRun::new(run).unwrap().text;
+            lines.push('\n');
+        }
+        let pack = lz4_flex::compress_prepend_size(lines.as_bytes());
+        println!("{} bytes become {}", lines.len(), pack.len());
+        assert!(pack.len() * 3 < lines.len(), "{} of {}", pack.len(), lines.len());
+        assert_eq!(opened(&pack).unwrap(), lines);
+        for damaged in [&pack[..3], &pack[..pack.len() / 2], &[0xff; 8][..]] {
+            assert!(matches!(opened(damaged), Err(StoreError::Unreadable { .. })));
+        }
+    }
+}

@@ -1,7 +1,5 @@
 //! Queues and event source mappings outlive a sudden end of the platform: nothing that was acknowledged is lost.
 
-use std::time::Duration;
-
 use sonagi_e2e::deploy;
 use sonagi_testkit::{Client, Project, Setup};
 
@@ -44,15 +42,20 @@ def handler(event, context):
 "#;
 
 const BEGIN: &str = r#"
-import boto3, sys
+import boto3, time
 sqs, api = boto3.client("sqs"), boto3.client("lambda")
 work = sqs.create_queue(QueueName="work", Attributes={"VisibilityTimeout": "5"})["QueueUrl"]
-sqs.create_queue(QueueName="seen")
+seen = sqs.create_queue(QueueName="seen")["QueueUrl"]
 arn = sqs.get_queue_attributes(QueueUrl=work, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 api.create_event_source_mapping(EventSourceArn=arn, FunctionName="consumer", BatchSize=5)
 for first in range(0, MESSAGES, 10):
     entries = [{"Id": str(number), "MessageBody": str(number)} for number in range(first, first + 10)]
     assert len(sqs.send_message_batch(QueueUrl=work, Entries=entries)["Successful"]) == 10
+# Some batches are done, some are at work, some wait.
+name, end = "ApproximateNumberOfMessages", time.monotonic() + 60
+while sqs.get_queue_attributes(QueueUrl=seen, AttributeNames=[name])["Attributes"][name] == "0":
+    assert time.monotonic() < end, "no batch was done"
+    time.sleep(0.01)
 "#;
 
 const END: &str = r#"
@@ -85,8 +88,6 @@ async fn nothing_of_a_queue_is_lost_by_a_sudden_end() {
     deploy(&platform, &Project::python("consumer", CONSUMER), &["--timeout", "5s"]).await;
     let begun = Client::Boto3.text(&script(BEGIN), &platform.aws().await).await;
     drop(begun.expect("queues, a mapping, messages"));
-    // Some batches are done, some are at work, some wait.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     platform.kill().await;
     platform.start().await;
     let ended = Client::Boto3.text(&script(END), &platform.aws().await).await;
